@@ -7,12 +7,14 @@ from dataclasses import dataclass, replace
 from itertools import combinations
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 from rmbench.errors import InputError, did_you_mean
 from rmbench.parts import load
 from rmbench.stats.resampling import holm
 from rmbench.stats.ties import round12
 from rmbench.store import RunFolder
-from rmbench.studies.difference import paired_difference
+from rmbench.studies.difference import match, paired_difference
 from rmbench.studies.headline import all_sums
 
 if TYPE_CHECKING:
@@ -20,17 +22,30 @@ if TYPE_CHECKING:
 
     from rmbench.api import Result
     from rmbench.runs import Run
+    from rmbench.studies.headline import HeadlineSums
     from rmbench.studies.rows import Rows
+
+_Drop = tuple[str, str, "str | None", "float | None", str]
 
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """One difference: ``after`` less ``before`` on a task, with what each of them has there."""
+    """One difference: ``after`` less ``before`` on a task.
+
+    Attributes:
+        before, after: the rewards.
+        result: the difference on the units (pairs of texts, or texts) that count for both.
+        values: the headline of each on these same units, so that their difference is the result's.
+        left_out: how many units count for one of them only, of ``before`` and of ``after``.
+        oracles: which of the two read the labels: nothing to be ranked.
+    """
 
     before: str
     after: str
     result: Result
     values: tuple[float | None, float | None]
+    left_out: tuple[int, int] = (0, 0)
+    oracles: tuple[str, ...] = ()
 
 
 def _tasks(run: Run) -> dict[str, Rows]:
@@ -92,9 +107,24 @@ def _on_task(one: Rows, two: Rows, couples: Sequence[tuple[str, str]]) -> Iterat
     right = left if two is one else {each.reward.scored.name: each for each in all_sums(two)}
     for before, after in couples:
         if before in left and after in right:
-            result = paired_difference(right[after], left[before])
-            result = replace(result, value=None if result.value is None else float(round12([result.value])[0]))
-            yield Change(before, after, result, (left[before].value, right[after].value))
+            yield _change(left[before], right[after])
+
+
+def _change(before: HeadlineSums, after: HeadlineSums) -> Change:
+    result = paired_difference(after, before)
+    common = match(after, before)
+    return Change(
+        before=before.reward.scored.name,
+        after=after.reward.scored.name,
+        result=replace(result, value=None if result.value is None else float(round12([result.value])[0])),
+        values=(common[1].value, common[0].value),
+        left_out=(_counted(before) - _counted(common[1]), _counted(after) - _counted(common[0])),
+        oracles=tuple(scored.name for each in (before, after) if (scored := each.reward.scored).oracle),
+    )
+
+
+def _counted(sums: HeadlineSums) -> int:
+    return int(np.count_nonzero(sums.weight > 0))
 
 
 def _corrected(found: Sequence[Change]) -> list[Change]:
@@ -118,15 +148,17 @@ def worse(found: Sequence[Change], rule: str, runs: tuple[Run, Run]) -> list[str
     """
     metric, _, text = rule.partition(":")
     margin = _margin(text, rule)
-    values = [(c.before, c.after, c.result.task, c.result.value) for c in found if c.result.metric == metric]
+    values: list[_Drop] = [
+        (c.before, c.after, c.result.task, c.result.value, "") for c in found if c.result.metric == metric
+    ]
     if not values:
         values = [v for c in found if (v := _other(c, metric, runs)) is not None]
     if not values:
         known = {row.metric for run in runs for row in run.rows if row.study == "agree" and row.against is None}
         raise InputError(f"no number of metric {metric!r} to compare", help=did_you_mean(metric, known))
     return [
-        f"{after} is worse than {before} on {task}: {metric} changes by {value:+.4f} (margin {margin:g})"
-        for before, after, task, value in values
+        f"{after} is worse than {before} on {task}: {metric} changes by {value:+.4f} (margin {margin:g}){over}"
+        for before, after, task, value, over in values
         if value is not None and value < -margin
     ]
 
@@ -141,18 +173,30 @@ def _margin(text: str, rule: str) -> float:
     return margin
 
 
-def _other(change: Change, metric: str, runs: tuple[Run, Run]) -> tuple[str, str, str | None, float | None] | None:
-    values = []
-    for run, reward in zip(runs, (change.before, change.after), strict=True):
-        main = {t["name"]: t["main"] for t in run.manifest["resolved"]["tasks"]}
-        rows = [
-            row.value
-            for row in run.rows
-            if (row.study, row.metric, row.task, row.reward) == ("agree", metric, change.result.task, reward)
-            and (row.against, row.subset) == (None, None)
-            and row.aspect in (None, main[row.task or ""]) and row.value is not None
-        ]  # fmt: skip
-        if not rows:
-            return None
-        values.append(rows[0])
-    return change.before, change.after, change.result.task, values[1] - values[0]
+def _other(change: Change, metric: str, runs: tuple[Run, Run]) -> _Drop | None:
+    """Return how a metric other than the headline changes, at the first aspect and level that both runs have."""
+    before, after = (
+        _numbers(run, metric, change.result.task, name)
+        for run, name in zip(runs, (change.before, change.after), strict=True)
+    )
+    both = next((place for place in before if place in after), None)
+    if both is None:
+        return None
+    (old, old_n), (new, new_n) = before[both], after[both]
+    over = "" if old_n == new_n else f", over {old_n} samples before and {new_n} samples after"
+    return change.before, change.after, change.result.task, new - old, over
+
+
+def _numbers(
+    run: Run, metric: str, task: str | None, reward: str
+) -> dict[tuple[str | None, str | None], tuple[float, int | None]]:
+    """Return a metric's values on a whole task with their samples, by aspect (main or none) and level."""
+    main = {t["name"]: t["main"] for t in run.manifest["resolved"]["tasks"]}
+    return {
+        (row.aspect, row.level): (row.value, row.n)
+        for row in run.rows
+        if (row.study, row.metric, row.task, row.reward) == ("agree", metric, task, reward)
+        and (row.against, row.subset) == (None, None)
+        and row.aspect in (None, main[row.task or ""])
+        and row.value is not None
+    }

@@ -166,7 +166,7 @@ class Engine:
         used = self._used(chair.chosen, source, part)
         pieces, at = [], 0
         for samples in batches(part):
-            rows = batch(samples, source.task, labels=chair.chosen.oracle)
+            rows = batch(samples, source.task, labels=chair.chosen.labelled)
             rows = with_scores(rows, {name: column[at : at + len(rows)] for name, column in used.items()})
             pieces.append(score_rows(chair.seat(), rows, ledger, whole=chair.chosen.reward.scope == "sample"))
             at += len(rows)
@@ -186,7 +186,7 @@ class Engine:
             return
         whole = chair.chosen.reward.scope == "sample"
         first = next(iter(source.parts()))
-        rows = canary.few(first, source.task, labels=chair.chosen.oracle, whole=whole)
+        rows = canary.few(first, source.task, labels=chair.chosen.labelled, whole=whole)
         rows = with_scores(rows, {n: c[: len(rows)] for n, c in self._used(chair.chosen, source, first).items()})
         data = canary.to_bytes(canary.run(chair.seat(), rows, whole=whole))
         self._commit(name, lambda: data, 0)

@@ -80,21 +80,13 @@ def signature(chosen: Chosen, plan: Plan, source: Source) -> str:
     return "|".join(words)
 
 
-def _aspects(source: Source) -> tuple[tuple[str, ...], str | None]:
-    """Return the aspects of a task and the main one: the card's, else those that the rows carry."""
-    if source.task.aspects:
-        return source.task.aspects, source.task.main
-    found = dict.fromkeys(a for s in source.read() for c in s.candidates for a in c.human)
-    return tuple(found), next(iter(found), None)
-
-
 def _task_entry(source: Source, plan: Plan, skipped: Mapping[str, Mapping[str, str]]) -> dict[str, Any]:
-    aspects, main = _aspects(source)
     task = source.task
     return {
         "name": task.name, "version": task.version, "kind": task.kind, "split": "test", "label": source.label,
-        "main": main, "good": task.good, "aspects": list(aspects), "languages": list(task.languages),
-        "description": task.description, "licence": task.licence, "source": task.source, "citation": task.citation,
+        "main": task.main, "main_from": source.main_from, "good": task.good, "aspects": list(task.aspects),
+        "languages": list(task.languages), "description": task.description, "licence": task.licence,
+        "source": task.source, "citation": task.citation,
         "rows": source.rows, "samples": source.samples, "sha256": {task.data["test"].name: source.sha256},
         "skips": {c.name: skipped[c.name][task.name] for c in plan.rewards if task.name in skipped[c.name]},
         "signatures": {c.name: signature(c, plan, source) for c in plan.rewards},

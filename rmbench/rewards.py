@@ -29,7 +29,8 @@ class Chosen:
     """A reward of a suite: its name there, what it is, its options, and where it came from.
 
     ``source`` is how a worker finds it again (``catalog``, ``file``, ``module`` or ``inline``);
-    ``digest`` the sha256 of an ad-hoc file.
+    ``digest`` the sha256 of an ad-hoc file. ``oracle``: it reads the labels, or uses a reward that is one
+    (known once ``suite.waves`` has ordered the rewards).
     """
 
     name: str
@@ -44,10 +45,11 @@ class Chosen:
     distribution_version: str = ""
     digest: str = ""
     null: bool = False
+    oracle: bool = False
 
     @property
-    def oracle(self) -> bool:
-        """Whether it reads the labels."""
+    def labelled(self) -> bool:
+        """Whether its batches hold the labels: a composite of an oracle is one too, but sees scores only."""
         return "labels" in self.needs
 
     def signature(self) -> str:
@@ -175,6 +177,7 @@ def choose(catalog: Catalog, entry: Mapping[str, Any], *, base: Path, where: str
         options=given,
         needs=needs,
         uses=uses,
+        oracle="labels" in needs,
     )
 
 
@@ -199,6 +202,27 @@ def _found(catalog: Catalog, use: Any, base: Path) -> Chosen:
         right, use, provided.value, source="catalog", plugin=who.name, distribution=who.distribution,
         distribution_version=who.version, **blank,
     )  # fmt: skip
+
+
+def is_oracle(catalog: Catalog, reward: Reward, above: frozenset[str] = frozenset()) -> bool | None:
+    """Whether a reward reads the labels, itself or through one that it uses; None where its options decide.
+
+    Args:
+        catalog: where the rewards that it uses are found.
+        reward: the reward, without options.
+        above: names of the rewards that use it, which ends a circle.
+    """
+    if not callable(reward.needs) and "labels" in reward.needs:
+        return True
+    open_ = callable(reward.needs) or callable(reward.uses)
+    names = () if callable(reward.uses) else tuple(reward.uses)
+    for name in names:
+        if name not in above and len(catalog.rewards.get(name, ())) == 1:
+            used = is_oracle(catalog, catalog.rewards[name][0].value, above | {reward.name})
+            if used:
+                return True
+            open_ = open_ or used is None
+    return None if open_ else False
 
 
 def fingerprint(value: Any) -> str:

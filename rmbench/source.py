@@ -40,6 +40,8 @@ class Part:
 class Source:
     """A validated task: what its rows hold, and which samples of it are taken.
 
+    ``task`` has its aspects and its main one settled (``main_from`` says how: ``card``, ``only aspect``,
+    ``first aspect of the data``, or None where there are no ratings).
     ``columns`` are the batch columns that at least one row fills; ``taken`` the ids under a limit (None:
     all); ``kept`` the samples themselves where the file is small enough to keep.
     """
@@ -53,6 +55,7 @@ class Source:
     taken: frozenset[str] | None
     kept: tuple[Sample, ...] | None
     warnings: tuple[str, ...]
+    main_from: str | None = None
 
     @property
     def label(self) -> str:
@@ -114,6 +117,26 @@ def _take(subsets: Sequence[tuple[str, str | None]], limit: int, seed: int) -> f
     return frozenset(taken)
 
 
+def _settled(task: Task, aspects: Sequence[str], warnings: list[str]) -> tuple[Task, str | None]:
+    """Return the task with its aspects and main one, and where that one is from.
+
+    The card's; else the only aspect of the data; else the first one of the data, in order of the whole file, so
+    that a limit does not change it. The headline and ``Label.main`` both follow.
+    """
+    if task.main is not None:
+        return task, "card"
+    if not aspects:
+        return task, None
+    task = replace(task, aspects=task.aspects or tuple(aspects), main=aspects[0])
+    if len(task.aspects) == 1:
+        return task, "only aspect"
+    warnings.append(
+        f"ratings of {len(task.aspects)} aspects and no card that names the main one: "
+        f"{aspects[0]!r}, the first in the data, is taken for it"
+    )
+    return task, "first aspect of the data"
+
+
 def open_source(task: Task, *, limit: int | None, seed: int) -> Source:
     """Read a task through once: validate every row, count, and choose the samples.
 
@@ -125,12 +148,14 @@ def open_source(task: Task, *, limit: int | None, seed: int) -> Source:
     warnings: list[str] = []
     subsets: list[tuple[str, str | None]] = []
     samples: list[Sample] = []
+    aspects: dict[str, None] = {}
     path = task.data["test"]
     keep = not path.is_file() or path.stat().st_size <= KEEP_BYTES  # what is no file, the reader refuses
     for sample in tasks.read(task, "test", warn=warnings.append):
         if sample.candidates:
             subsets.append((sample.id, sample.subset))
             samples += [sample] if keep else []
+            aspects |= dict.fromkeys(aspect for candidate in sample.candidates for aspect in candidate.human)
     if not subsets:
         raise InputError(
             f"task {task.name!r} has no candidates to score", where=str(task.data["test"]),
@@ -138,8 +163,9 @@ def open_source(task: Task, *, limit: int | None, seed: int) -> Source:
         )  # fmt: skip
     taken = _take(subsets, limit, seed) if limit is not None and limit < len(subsets) else None
     kept = tuple(s for s in samples if taken is None or s.id in taken) if keep else None
+    task, main_from = _settled(task, list(aspects), warnings)
     source = Source(
-        task, tasks.kind_of(task), tasks.digest(task.data["test"]), 0, 0, frozenset(), taken, kept, tuple(warnings)
+        task, tasks.kind_of(task), tasks.digest(path), 0, 0, frozenset(), taken, kept, tuple(warnings), main_from
     )
     columns: set[str] = {"languages"} if task.languages else set()
     rows = count = 0

@@ -64,7 +64,7 @@ class Scorer:
         known: dict[str, tuple[float | None, ...]] = {}
         scores: Scores | None = None
         for one in self.order:
-            given = rows if one.oracle else replace(rows, labels=())
+            given = rows if one.labelled else replace(rows, labels=())
             try:
                 seat = self._seat(one)
                 whole = one.reward.scope == "sample"

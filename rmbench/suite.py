@@ -262,8 +262,9 @@ def _with_nulls(chosen: dict[str, Chosen], catalog: Catalog, where: str) -> dict
 
 
 def waves(chosen: Mapping[str, Chosen], where: str) -> tuple[tuple[Chosen, ...], ...]:
-    """Order the rewards so that those a reward uses come in an earlier wave."""
+    """Order the rewards so that those a reward uses come in an earlier wave; what uses an oracle becomes one."""
     done: set[str] = set()
+    oracles: set[str] = set()
     ordered = []
     left = dict(chosen)
     while left:
@@ -272,8 +273,10 @@ def waves(chosen: Mapping[str, Chosen], where: str) -> tuple[tuple[Chosen, ...],
             raise InputError(
                 f"rewards use each other in a circle: {', '.join(left)}", where=where, help="break the circle"
             )
+        ready = [replace(found, oracle=found.oracle or not oracles.isdisjoint(found.uses)) for found in ready]
         ordered.append(tuple(ready))
         done |= {found.name for found in ready}
+        oracles |= {found.name for found in ready if found.oracle}
         left = {name: found for name, found in left.items() if name not in done}
     return tuple(ordered)
 

@@ -171,6 +171,21 @@ def show(
         _show(row, catalog)
 
 
+def _oracle(reward: Any, catalog: Catalog) -> list[str]:
+    """Say whether a reward reads the labels."""
+    from rmbench.rewards import is_oracle
+
+    found = is_oracle(catalog, reward)
+    if found is False:
+        return []
+    if found:
+        return [
+            "An oracle: it, or a reward that it uses, reads the labels. Shown, never ranked, no reward to train on.",
+            "",
+        ]
+    return ["An oracle where its options make it read, or use a reward that reads, the human labels.", ""]
+
+
 def _show(row: dict[str, Any], catalog: Catalog) -> None:
     import inspect
 
@@ -180,6 +195,8 @@ def _show(row: dict[str, Any], catalog: Catalog) -> None:
         given = next(g for g in catalog.rewards[row["name"]] if g.plugin.distribution == row["distribution"])
         doc = inspect.getdoc(given.value.build) or "no description"
     lines += [doc, ""]
+    if row["kind"] == "reward":
+        lines += _oracle(given.value, catalog)
     for option in row["options"]:
         default = "required" if option["required"] else f"default {json.dumps(option['default'], default=str)}"
         lines.append(f"  -o {row['name']}.{option['name']}=...  {option['type']}, {default}")

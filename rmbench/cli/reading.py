@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from rmbench.compare import Change
     from rmbench.runs import Run
 
-HEAD = ("task", "metric", "before", "after", "difference", "95 % interval", "p", "p (Holm)", "pairs")
+HEAD = ("task", "metric", "before", "after", "difference", "95 % interval", "p", "p (Holm)", "on", "left out")
 Runs = Annotated[list[Path], typer.Argument(metavar="RUN...", help="Run folders.")]
 
 
@@ -101,6 +101,8 @@ def compare(
         sys.stdout.write(json.dumps([_object(change) for change in found], indent=1, allow_nan=False) + "\n")
     else:
         print_table(HEAD, [_cells(change) for change in found])
+        for note in _notes(found):
+            say(note)
     if fail_if_worse and (problems := comparing.worse(found, fail_if_worse, (first, second))):
         for problem in problems:
             say(f"rmbench: {problem}")
@@ -113,8 +115,16 @@ def _object(change: Change) -> dict[str, Any]:
         "task": result.task, "metric": result.metric, "aspect": result.aspect, "level": result.level,
         "before": change.before, "after": change.after, "values": change.values, "difference": result.value,
         "ci": result.ci, "p": result.p, "p_holm": result.p_holm, "n": result.n, "pairs": result.pairs,
+        "rows": result.rows, "left_out": change.left_out, "oracles": change.oracles,
         "resamples": result.resamples, "reason": result.reason,
     }  # fmt: skip
+
+
+def _notes(found: list[Change]) -> list[str]:
+    """Say what a reader of the table could get wrong."""
+    said = ["both values and the difference (after less before) are on the pairs (or texts) that both have"]
+    oracles = dict.fromkeys(name for change in found for name in change.oracles)
+    return said + ([f"oracles, which read the labels and are never ranked: {', '.join(oracles)}"] if oracles else [])
 
 
 def _number(value: float | None, form: str = ".4f") -> str:
@@ -126,6 +136,19 @@ def _cells(change: Change) -> list[str]:
     interval = "-" if result.ci is None else f"{result.ci[0]:+.4f} to {result.ci[1]:+.4f}"
     before, after = (_number(value) for value in change.values)
     tests = _number(result.p, ".3g"), _number(result.p_holm, ".3g")
-    units = str(result.pairs or result.rows or "")
-    words = result.task or "", result.metric, f"{change.before} {before}", f"{change.after} {after}"
-    return [*words, _number(result.value, "+.4f"), interval, *tests, units]
+    aspect = f" on {result.aspect}" if result.aspect else ""
+    words = result.task or "", result.metric + aspect, f"{change.before} {before}", f"{change.after} {after}"
+    return [*words, _number(result.value, "+.4f"), interval, *tests, _units(change), _left_out(change)]
+
+
+def _units(change: Change) -> str:
+    """Return what the difference is measured on: the pairs, or texts, that both have."""
+    result = change.result
+    counted = f"{result.pairs:,} pairs" if result.pairs is not None else f"{result.rows or 0:,} texts"
+    return f"{counted} of {result.n or 0:,} samples"
+
+
+def _left_out(change: Change) -> str:
+    """Return how many pairs, or texts, only one of the two has."""
+    parts = [f"{n:,} of {name}" for n, name in zip(change.left_out, ("before", "after"), strict=True) if n]
+    return ", ".join(parts) or "0"
