@@ -34,8 +34,9 @@ published: $(STAMP)
 human: $(STAMP)
 	$(BIN)/python reports/human/make.py
 
-lock:
-	$(PYTHON) -m piptools compile --quiet --strip-extras --all-extras --no-emit-index-url --no-emit-find-links --output-file requirements.lock pyproject.toml
+lock:  # torch without the "+cpu" of the wheel at hand: the lock holds where only the registry's is
+	$(PYTHON) -m piptools compile --quiet --no-header --strip-extras --all-extras --no-emit-index-url --no-emit-find-links --output-file requirements.lock pyproject.toml
+	sed -i.bak -e 's/+cpu$$//' -e '/^$$/d' -e '/^# /d' requirements.lock && rm requirements.lock.bak
 
 clean:
 	rm -rf $(VENV) runs .mypy_cache .ruff_cache .pytest_cache .hypothesis .benchmarks

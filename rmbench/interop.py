@@ -7,17 +7,23 @@ column of the data set. Their None means "not applicable".
 from __future__ import annotations
 
 import inspect
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
 from types import FunctionType, MethodType
 from typing import TYPE_CHECKING, Any
 
-from rmbench import scoring
+from rmbench import guard, plugins, rewards, scoring, suite
 from rmbench.api import Batch, Reward, Runtime, Turn
+from rmbench.errors import InputError, PluginError, did_you_mean
+from rmbench.overrides import reward_entry
 from rmbench.samples import render
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Sequence
 
     from rmbench.api import Scorer, Unscored
+    from rmbench.rewards import Chosen
 
     Function = Callable[..., Any]
 
@@ -126,61 +132,102 @@ def _numbers(given: Iterable[Any], count: int, name: str) -> list[float | None]:
 
 
 def to_trl(
-    reward: Reward,
+    reward: Any,
     options: Mapping[str, Any] | None = None,
     *,
+    parts: Mapping[str, Any] | None = None,
     references: str = "references",
     contexts: str = "contexts",
     languages: tuple[str, ...] = (),
 ) -> Callable[..., list[float | None]]:
     """Make a function that TRL's GRPO and RLOO trainers accept: ``(prompts, completions, **columns)``.
 
-    The scorer is built once. A row's id is its position in the call, its sample the rows with the same prompt; the
-    response of a conversational completion is its last assistant message. Columns of the data set that are not named
-    here become the rows' ``meta``. A row without a score, or with one that is not finite, gives None, which TRL leaves
-    out.
+    The scorer is built once, in this process, and so are those of the rewards that a composite uses; they score first.
+    A row's id is its position in the call, its sample the rows with the same prompt; the response of a conversational
+    completion is its last assistant message. Columns of the data set that are not named here become the rows' ``meta``.
+    A row without a score, or with one that is not finite, gives None, which TRL leaves out.
 
     Args:
-        reward: any reward that needs neither labels nor other scores.
+        reward: a name, ``file.py:name``, ``{"use", "name", "options"}``, a ``Reward`` or a function
+            ``(batch) -> scores``; TRL logs it under its name.
         options: of the reward.
+        parts: rewards that it uses, by the name it uses, each given like ``reward``; those that are not here come from
+            the plugins, with default options.
         references: column of the data set with a text or a list of texts per row.
         contexts: column with the source of a text, where that is not the prompt.
         languages: of the responses, the last counts.
 
     Raises:
-        ValueError: an oracle (it reads the labels), or a reward that is made of other scores; in a call, a column that
-            is missing or of another length.
-        scoring.Contract: in a call, the reward did not give one number or None per row.
+        PluginError: a reward cannot be built.
+        InputError: a wrong name or option, rewards that use each other in a circle, or a part that nothing uses.
+        ValueError: an oracle (it reads the labels) or scores that only data carry, here or in a part; in a call, a
+            column that is missing or of another length.
+        scoring.Contract: in a call, a reward did not give one number or None per row.
     """
-    chosen = dict(options or {})
-    needs = _trainable(reward, chosen)
-    runtime = {"runtime": Runtime()} if "runtime" in inspect.signature(reward.build).parameters else {}
-    scorer = reward.build(**chosen, **runtime)
+    graph = _graph(reward, options or {}, parts or {})
+    name = graph[-1].name
+    needs = frozenset().union(*(_trainable(one, name) for one in graph))
+    scorers = [(one, _built(one)) for one in graph]
     wanted = {column: name for column, name in (("references", references), ("contexts", contexts)) if column in needs}
 
     def function(prompts: Sequence[Any], completions: Sequence[Any], **columns: Any) -> list[float | None]:
-        for column, name in wanted.items():
-            if name not in columns:
-                raise ValueError(
-                    f"{reward.name} needs {column}: no column {name!r} in the data set (name it: {column}=)"
-                )
-        batch = _batch(prompts, completions, columns, (references, contexts, languages))
-        return scoring.check(scorer(batch), len(batch)).values
+        for column, given in wanted.items():
+            if given not in columns:
+                raise ValueError(f"{name} needs {column}: no column {given!r} in the data set (name it: {column}=)")
+        return _scored(scorers, _batch(prompts, completions, columns, (references, contexts, languages)))
 
-    function.__name__ = function.__qualname__ = reward.name
-    function.__doc__ = reward.build.__doc__
+    function.__name__ = function.__qualname__ = name
+    function.__doc__ = graph[-1].reward.build.__doc__
     return function
 
 
-def _trainable(reward: Reward, options: Mapping[str, Any]) -> frozenset[str]:
-    """Return the columns that the reward needs; refuse one that needs what a trainer does not have."""
-    needs = frozenset(reward.needs(**options) if callable(reward.needs) else reward.needs)
-    uses = tuple(reward.uses(**options) if callable(reward.uses) else reward.uses)
-    if "labels" in needs:
-        raise ValueError(f"{reward.name} is an oracle: it reads the human labels, so nothing may be trained on it")
-    if uses or "scores" in needs:
-        raise ValueError(f"{reward.name} reads other scores: give TRL its parts and let reward_weights add them up")
-    return needs
+def _graph(reward: Any, options: Mapping[str, Any], parts: Mapping[str, Any]) -> list[Chosen]:
+    """Return the reward after all that it uses, in an order in which each finds what it uses."""
+    where = "to_trl"
+    entry = reward_entry(dict(reward) if isinstance(reward, Mapping) else reward, where)
+    use = entry["use"]
+    alone = not parts and not isinstance(use, str) and not (isinstance(use, Reward) and use.uses)
+    catalog = plugins.Catalog() if alone else plugins.load()
+    entry["options"] = {**entry.get("options", {}), **options}
+    top = rewards.choose(catalog, entry, base=Path.cwd(), where=where)
+    given = {
+        name: rewards.choose(catalog, {**reward_entry(part, where), "name": name}, base=Path.cwd(), where=where)
+        for name, part in parts.items()
+    }
+    every = suite.with_uses({**given, top.name: top}, catalog, Path.cwd(), where)
+    used = {name for one in every.values() for name in one.uses}
+    if spare := sorted(set(given) - used):
+        raise InputError(f"parts has {spare[0]!r}, which nothing uses", where=where, help=did_you_mean(spare[0], used))
+    return [one for wave in suite.waves(every, where) for one in wave]
+
+
+def _trainable(one: Chosen, top: str) -> frozenset[str]:
+    """Return the columns that a reward needs; refuse one that needs what a trainer does not have."""
+    who = one.name if one.name == top else f"{one.name} (a part of {top})"
+    if one.oracle:
+        raise ValueError(f"{who} is an oracle: it reads the human labels, so nothing may be trained on it")
+    if "scores" in one.needs:
+        raise ValueError(f"{who} reads scores that data carry: a text that was just sampled has none")
+    return one.needs
+
+
+def _built(one: Chosen) -> Callable[[Batch], Any]:
+    try:
+        return scoring.build(one.reward, one.options, Runtime())
+    except (guard.Foreign, scoring.Contract) as error:
+        help_line = f"see `rmbench show {one.reward.name}`"
+        raise PluginError(f"it cannot be built: {error}", where=f"reward {one.name}", help=help_line) from error
+
+
+def _scored(scorers: Sequence[tuple[Chosen, Callable[[Batch], Any]]], rows: Batch) -> list[float | None]:
+    """Return the scores of the last reward; each finds those that it uses in ``batch.scores``."""
+    known: dict[str, list[float | None]] = {}
+    values: list[float | None] = []
+    for one, scorer in scorers:
+        used = {name: tuple(known[name]) for name in one.uses}
+        values = scoring.check(scorer(replace(rows, scores=used)), len(rows)).values
+        known[one.name] = values
+    return values
 
 
 def _batch(

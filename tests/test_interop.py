@@ -5,7 +5,8 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from rmbench import Batch, Reward, Turn
+import rmbench
+from rmbench import Batch, InputError, PluginError, Reward, Turn
 from rmbench.builtin import rmbench_rewards
 from rmbench.interop import from_trl, to_trl
 from rmbench.scoring import Contract
@@ -239,10 +240,96 @@ def test_to_trl_builds_once_and_fills_the_runtime():
 def test_to_trl_refuses_what_a_trainer_has_not():
     with pytest.raises(ValueError, match="human is an oracle"):
         to_trl(builtin("human"))
-    with pytest.raises(ValueError, match="composite reads other scores"):
-        to_trl(builtin("composite"), {"weights": {"rouge-l": 1.0}})
-    with pytest.raises(ValueError, match="column reads other scores"):
+    with pytest.raises(ValueError, match="column reads scores that data carry"):
         to_trl(builtin("column"), {"name": "rm"})
+    for inner in ("human", "column"):
+        part = {"use": "composite", "options": {"weights": {"mid": 1.0}}}
+        mid = {"use": "composite", "options": {"weights": {"length": 1.0, "deep": 0.0}}}
+        deep = {"use": inner, "options": {"name": "rm"} if inner == "column" else {}}
+        with pytest.raises(ValueError, match=r"deep \(a part of composite\) (is an oracle|reads scores)"):
+            to_trl(part, parts={"mid": mid, "deep": deep})
+
+
+MIX = {"rouge-1": 2.0, "length": -0.5}
+
+
+def test_to_trl_adds_up_a_composite():
+    # rouge-1 F of "the cat" against "the cat sat on" is 2 * 1 * 0.5 / 1.5; of "a dog" against "a dog" 1
+    function = to_trl(builtin("composite"), {"weights": MIX})
+    given = {"prompts": ["p", "q"], "completions": ["the cat", "a dog"], "references": ["the cat sat on", ["a dog"]]}
+    assert function(**given) == pytest.approx([2 * 2 / 3 - 0.5 * 2, 2 * 1 - 0.5 * 2], abs=1e-12)
+    assert function.__name__ == "composite"
+    assert to_trl("composite", {"weights": MIX})(**given) == function(**given)
+    with pytest.raises(ValueError, match="composite needs references: no column 'references'"):
+        function(prompts=["p"], completions=["c"])
+
+
+def test_to_trl_and_score_add_up_alike():
+    texts, truth = ["the cat", "a dog", "", "cat cat cat"], "the cat sat on"
+    function = to_trl("composite", {"weights": MIX})
+    rows = [{"prompt": "p", "response": text, "references": [truth]} for text in texts]
+    scored = rmbench.score("composite", rows, {"weights": MIX})
+    there = function(prompts=["p"] * 4, completions=texts, references=[truth] * 4)
+    assert there == [row["score"] for row in scored]
+    parts = [row["parts"]["rouge-1"] for row in scored]
+    assert parts == pytest.approx([2 / 3, 0, 0, 2 * (1 / 3) * (1 / 4) / (1 / 3 + 1 / 4)], abs=1e-12)
+    assert there == pytest.approx([2 * part - 0.5 * n for part, n in zip(parts, (2, 2, 0, 3), strict=True)], abs=1e-12)
+
+
+def test_to_trl_takes_parts_of_any_kind_and_parts_of_parts():
+    def vowels(batch):
+        return [None if not text else float(sum(c in "aeiou" for c in text)) for text in batch.responses]
+
+    outer = {"use": "composite", "name": "outer", "options": {"weights": {"inner": 10.0, "letters": 1.0}}}
+    parts = {
+        "inner": {"use": "composite", "options": {"weights": {"vowels": 1.0, "length": 1.0}}},
+        "letters": {"use": "length", "options": {"unit": "chars"}},
+        "vowels": vowels,
+    }
+    function = to_trl(outer, parts=parts)
+    assert function.__name__ == "outer"
+    # "aha no": 3 vowels, 2 words, 6 characters; "": vowels cannot say
+    assert function(prompts=["p", "p"], completions=["aha no", ""]) == [10 * (3 + 2) + 6, None]
+
+
+def test_to_trl_demands_what_the_parts_need():
+    function = to_trl("composite", {"weights": {"near": 1.0}}, parts={"near": {"use": "rouge-1"}}, references="truth")
+    with pytest.raises(ValueError, match="composite needs references: no column 'truth'"):
+        function(prompts=["p"], completions=["c"], references=["c"])
+    assert function(prompts=["p"], completions=["c"], truth=["c"]) == [1.0]
+
+
+@pytest.mark.parametrize(
+    ("options", "parts", "message"),
+    [
+        ({"weights": {"ruoge-1": 1.0}}, {}, "no reward is called 'ruoge-1'"),
+        ({"weights": {"length": 1.0}}, {"lenght": "length"}, "parts has 'lenght', which nothing uses"),
+        ({"weights": {"a": 1.0}}, {"a": {"use": "composite", "options": {"weights": {"a": 1.0}}}}, "in a circle"),
+        ({"weights": {"composite": 1.0}}, {}, "in a circle"),
+        ({"weights": {}}, {}, "at least one"),
+        ({"wieghts": {"length": 1.0}}, {}, "has no option 'wieghts'"),
+        ({}, {}, "needs the option 'weights'"),
+    ],
+)
+def test_to_trl_says_what_is_wrong_with_a_composite(options, parts, message):
+    with pytest.raises(InputError, match=message):
+        to_trl("composite", options, parts=parts)
+
+
+def test_to_trl_says_which_reward_cannot_be_built():
+    with pytest.raises(PluginError, match=r"reward brief: it cannot be built: ValueError: target"):
+        to_trl("composite", {"weights": {"brief": 1.0}}, parts={"brief": {"use": "length", "options": {"target": 0}}})
+
+
+def test_to_trl_takes_a_name_and_a_function():
+    def shout(batch):
+        """Count capitals."""
+        return [float(sum(c.isupper() for c in text)) for text in batch.responses]
+
+    function = to_trl(shout)
+    assert (function.__name__, function.__doc__) == ("shout", "Count capitals.")
+    assert function(prompts=["p"], completions=["ABc"]) == [2.0]
+    assert to_trl("length", {"unit": "chars"})(prompts=["p"], completions=["ABc"]) == [3.0]
 
 
 @pytest.mark.parametrize(
