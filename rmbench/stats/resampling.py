@@ -266,7 +266,7 @@ def _halves(values: np.ndarray) -> bool:
 
 
 def _coins(rng: np.random.Generator, rows: int, size: int) -> np.ndarray:
-    """Return 0 or 1 for each of ``size`` clusters, uint8 of shape (rows, size); each row takes whole words of 64 bits."""
+    """Return 0 or 1 for each of ``size`` clusters, uint8 of shape (rows, size); rows take whole words of 64 bits."""
     words = rng.integers(0, 2**64 - 1, size=(rows, -(-size // 64)), dtype=np.uint64, endpoint=True)
     return np.unpackbits(words.astype("<u8", copy=False).view(np.uint8), axis=1, count=size)
 
