@@ -14,7 +14,7 @@ from rmbench.parts import load
 from rmbench.stats.resampling import holm
 from rmbench.stats.ties import round12
 from rmbench.store import RunFolder
-from rmbench.studies.difference import match, paired_difference
+from rmbench.studies.difference import compare, match
 from rmbench.studies.headline import all_sums
 
 if TYPE_CHECKING:
@@ -85,12 +85,10 @@ def changes(first: Run, second: Run, rewards: Sequence[str] = ()) -> list[Change
         raise InputError(f"{len(rewards)} rewards are named, expected at most two", help="--rewards A,B")
     before = _tasks(first)
     after = before if second is first else _tasks(second)
-    found = [
-        c
-        for name in before
-        if name in after
-        for c in _on_task(before[name], after[name], _couples(first, second, rewards))
-    ]
+    couples = _couples(first, second, rewards)
+    matched = [_on_task(before[name], after[name], couples) for name in before if name in after]
+    tests = sum(map(len, matched))
+    found = [change for each in matched for change in _changes(each, tests)]
     if not found:
         raise InputError(
             "the two have no task in common on which both have scores", help="compare runs of the same tasks"
@@ -98,20 +96,25 @@ def changes(first: Run, second: Run, rewards: Sequence[str] = ()) -> list[Change
     return _corrected(found)
 
 
-def _on_task(one: Rows, two: Rows, couples: Sequence[tuple[str, str]]) -> Iterator[Change]:
+def _on_task(one: Rows, two: Rows, couples: Sequence[tuple[str, str]]) -> list[tuple[HeadlineSums, HeadlineSums]]:
+    """Return (before, after) of the couples that both have scores on a task."""
     if one.label != two.label:
         raise InputError(
             f"task {one.task!r} has two versions: {one.label} and {two.label}", help="run both on the same data"
         )
     left = {each.reward.scored.name: each for each in all_sums(one)}
     right = left if two is one else {each.reward.scored.name: each for each in all_sums(two)}
-    for before, after in couples:
-        if before in left and after in right:
-            yield _change(left[before], right[after])
+    return [(left[before], right[after]) for before, after in couples if before in left and after in right]
 
 
-def _change(before: HeadlineSums, after: HeadlineSums) -> Change:
-    result = paired_difference(after, before)
+def _changes(couples: Sequence[tuple[HeadlineSums, HeadlineSums]], tests: int) -> Iterator[Change]:
+    """Yield the differences on one task; all tests of all tasks are corrected together, so ``tests`` counts them."""
+    results = compare([(after, before) for before, after in couples], tests=tests)
+    for (before, after), result in zip(couples, results, strict=True):
+        yield _change(before, after, result)
+
+
+def _change(before: HeadlineSums, after: HeadlineSums, result: Result) -> Change:
     common = match(after, before)
     return Change(
         before=before.reward.scored.name,

@@ -9,6 +9,7 @@ that depend on the order of a matrix product out of results that must be equal f
 from __future__ import annotations
 
 import math
+from functools import lru_cache
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -18,6 +19,10 @@ if TYPE_CHECKING:
 
 LOW, HIGH = 2.5, 97.5
 CHUNK = 4_000_000  # cells of one count matrix: about 100 MB with its draws
+KEPT = 128_000_000  # bytes of a count matrix that is kept for the next statistic of the same clusters
+PERMUTATIONS, PER_TEST = 10_000, 100
+EXACT = 2.0**24  # below, float32 holds every integer
+WHOLE = 2.0**52  # below, float64 holds every multiple of one half
 TIE = 1e-12  # share of the greatest possible sum within which two sums are equal on paper
 
 Interval = tuple[float, float]
@@ -28,14 +33,37 @@ def counts(clusters: int, *, seed: int, resamples: int) -> Iterator[np.ndarray]:
 
     Each chunk is float64 of shape (some resamples, clusters); every row sums to ``clusters``.
     """
+    kept = _kept(clusters, seed, resamples) if clusters * resamples <= KEPT else None
+    if kept is None:
+        yield from (block.astype(np.float64) for block in _drawn(clusters, seed, resamples))
+        return
+    step = max(1, CHUNK // max(1, clusters))
+    for start in range(0, resamples, step):
+        yield kept[start : start + step].astype(np.float64)
+
+
+def _drawn(clusters: int, seed: int, resamples: int) -> Iterator[np.ndarray]:
     rng = np.random.default_rng(seed)
     step = max(1, CHUNK // max(1, clusters))
     for start in range(0, resamples, step):
         rows = min(step, resamples - start)
         drawn = rng.integers(0, clusters, size=(rows, clusters))
         drawn += np.arange(rows)[:, None] * clusters
-        flat = np.bincount(drawn.ravel(), minlength=rows * clusters)
-        yield flat.reshape(rows, clusters).astype(np.float64)
+        yield np.bincount(drawn.ravel(), minlength=rows * clusters).reshape(rows, clusters)
+
+
+@lru_cache(maxsize=1)
+def _kept(clusters: int, seed: int, resamples: int) -> np.ndarray | None:
+    """Return the count matrix as bytes, read-only; None where a count is too great for one."""
+    table = np.zeros((resamples, clusters), dtype=np.uint8)
+    start = 0
+    for block in _drawn(clusters, seed, resamples):
+        if block.max(initial=0) > np.iinfo(np.uint8).max:
+            return None
+        table[start : start + len(block)] = block
+        start += len(block)
+    table.flags.writeable = False
+    return table
 
 
 def distinct(size: int, *indices: np.ndarray) -> np.ndarray:
@@ -110,6 +138,30 @@ def ratio_intervals(
     return answers
 
 
+def difference_intervals(
+    columns: np.ndarray, weights: np.ndarray, couples: np.ndarray, *, seed: int, resamples: int = 1000
+) -> list[Interval | None]:
+    """Return the 95 % percentile interval of sum(first column - second column) / sum(weights) of each couple.
+
+    Equal to ``ratio_intervals`` of the differences, where sums of the columns are exact; on the same resamples.
+
+    Args:
+        columns: float64 of shape (clusters, k).
+        weights: non-negative float64 of shape (clusters,).
+        couples: columns (first, second), int64 of shape (m, 2).
+        seed: of the resamples.
+        resamples: how many.
+
+    Returns:
+        One (low, high) per couple; None where fewer than two clusters have a weight.
+    """
+    if np.count_nonzero(weights) < 2:  # noqa: PLR2004 - one cluster does not vary
+        return [None] * len(couples)
+    sums = resampled_sums(np.column_stack([columns, weights]), seed=seed, resamples=resamples)
+    sums = sums[sums[:, -1] != 0]
+    return [percentile_interval((sums[:, first] - sums[:, second]) / sums[:, -1]) for first, second in couples.tolist()]
+
+
 def statistic_interval(
     statistic: Callable[[np.ndarray], float | None], clusters: np.ndarray, *, seed: int, resamples: int = 1000
 ) -> Interval | None:
@@ -140,33 +192,83 @@ def statistic_interval(
     return percentile_interval(np.array(values, dtype=np.float64))
 
 
-def sign_flip_test(differences: np.ndarray, *, seed: int, resamples: int = 1000) -> list[float]:
-    """Return the two-sided p-value of each column under random signs of the clusters.
+def permutations(tests: int) -> int:
+    """Return how many permutations each of so many tests takes that Holm's correction holds together.
 
-    p = (1 + #{|permuted sum| >= |observed sum|}) / (1 + resamples) (Phipson & Smyth 2010), where sums
-    within 1e-12 of the greatest possible sum are equal. All columns see the same signs.
+    max(10,000, 100 per test): the least p is 1 / (1 + permutations), so the least corrected p is below 0.01
+    however many tests there are.
+    """
+    return max(PERMUTATIONS, PER_TEST * tests)
+
+
+def sign_flip_test(differences: np.ndarray, *, seed: int, resamples: int = PERMUTATIONS) -> list[float]:
+    """Return the two-sided p-value of each column of differences: ``sign_flip_couples`` against zero.
 
     Args:
         differences: sum of the differences in each cluster, float64 of shape (clusters, k).
         seed: of the signs.
-        resamples: how many.
+        resamples: how many permutations.
 
     Returns:
         One p-value per column, in (0, 1]; 1.0 where there is no cluster.
     """
-    matrix = np.asarray(differences, dtype=np.float64)
-    size, width = matrix.shape
-    if not size:
-        return [1.0] * width
-    observed = np.array([abs(math.fsum(column)) for column in matrix.T])
-    least = observed - TIE * np.abs(matrix).sum(axis=0)
-    hits = np.zeros(width, dtype=np.int64)
+    size, width = differences.shape
+    couples = np.column_stack([np.arange(width), np.full(width, width)])
+    return sign_flip_couples(np.hstack([differences, np.zeros((size, 1))]), couples, seed=seed, resamples=resamples)
+
+
+def sign_flip_couples(
+    columns: np.ndarray, couples: np.ndarray, *, seed: int, resamples: int = PERMUTATIONS
+) -> list[float]:
+    """Return the two-sided p-value of the difference of each couple of columns under random signs of the clusters.
+
+    p = (1 + #{|permuted sum| >= |observed sum|}) / (1 + resamples) (Phipson & Smyth 2010), where sums
+    within 1e-12 of the greatest possible sum are equal. All couples see the same signs, which multiply the
+    columns once: a difference of signed sums is the signed sum of the differences.
+
+    Args:
+        columns: sums in each cluster, float64 of shape (clusters, k).
+        couples: columns (first, second), int64 of shape (m, 2).
+        seed: of the signs.
+        resamples: how many permutations.
+
+    Returns:
+        One p-value per couple, in (0, 1]; 1.0 where there is no cluster.
+    """
+    size = len(columns)
+    if not size or not len(couples):
+        return [1.0] * len(couples)
+    first, second = couples.T
+    totals = np.array([math.fsum(column) for column in columns.T.tolist()])
+    most = np.abs(columns).sum(axis=0)
+    least = np.abs(totals[first] - totals[second]) - TIE * (most[first] + most[second])
+    table = columns.astype(np.float32 if _halves(columns) and 2 * most.max() < EXACT else np.float64)
+    hits = np.zeros(len(couples), dtype=np.int64)
     rng = np.random.default_rng(seed)
-    step = max(1, CHUNK // size)
+    step = max(1, CHUNK // max(size, len(couples)))
     for start in range(0, resamples, step):
-        signs = rng.integers(0, 2, size=(min(step, resamples - start), size), dtype=np.int8) * 2.0 - 1.0
-        hits += (np.abs(signs @ matrix) >= least).sum(axis=0)
+        heads = _coins(rng, min(step, resamples - start), size).astype(table.dtype)
+        sums = 2.0 * (heads @ table).astype(np.float64) - totals
+        hits += np.count_nonzero(np.abs(sums[:, first] - sums[:, second]) >= least, axis=0)
     return [(1 + int(hit)) / (1 + resamples) for hit in hits]
+
+
+def exact_sum(values: np.ndarray) -> float:
+    """Return the sum of a 1-D array, exact before it is rounded once (``math.fsum``)."""
+    if len(values) * np.abs(values).max(initial=0.0) < WHOLE and _halves(values):
+        return float(values.sum())
+    return math.fsum(values.tolist())
+
+
+def _halves(values: np.ndarray) -> bool:
+    """Return whether all values are multiples of one half, so that their sums are exact."""
+    return bool((np.rint(2 * values) == 2 * values).all())
+
+
+def _coins(rng: np.random.Generator, rows: int, size: int) -> np.ndarray:
+    """Return 0 or 1 for each of ``size`` clusters, uint8 of shape (rows, size); rows take whole words of 64 bits."""
+    words = rng.integers(0, 2**64 - 1, size=(rows, -(-size // 64)), dtype=np.uint64, endpoint=True)
+    return np.unpackbits(words.astype("<u8", copy=False).view(np.uint8), axis=1, count=size)
 
 
 def holm(ps: Sequence[float]) -> list[float]:

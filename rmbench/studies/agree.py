@@ -9,7 +9,7 @@ from rmbench.api import Result
 from rmbench.studies.benchmarks import benchmarks
 from rmbench.studies.canaries import canaries
 from rmbench.studies.correlations import acc_eq, fit_ties, pooled_level, sample_level
-from rmbench.studies.difference import differences, paired_difference
+from rmbench.studies.difference import differences
 from rmbench.studies.headline import Headline, HeadlineSums, headline, headline_sums
 from rmbench.studies.pairs import pairwise, rated_pairs, rated_top1, stated_pairs, stated_top1
 from rmbench.studies.quality import fit_quality, quality
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from rmbench.studies.rows import Rows, Scored
     from rmbench.studies.view import View
 
-__all__ = ["Headline", "HeadlineSums", "agree", "canaries", "headline", "headline_sums", "paired_difference"]
+__all__ = ["Headline", "HeadlineSums", "agree", "canaries", "headline", "headline_sums"]
 
 NO_PLUGINS: Mapping[str, Metric] = MappingProxyType({})
 

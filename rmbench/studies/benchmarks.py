@@ -118,13 +118,13 @@ def _section(metric: str, level: str, section: Section) -> list[Result]:
 
 def _intervals(place: Place, mixtures: Sequence[Mixture]) -> list[Interval | None]:
     """Return the interval of each mixture; a resample in which a part has no weight is left out."""
-    size = len(place.clusters())
+    size = len(place.clusters)
     if size < 2 or not mixtures[0]:  # noqa: PLR2004 - one cluster does not vary
         return [None] * len(mixtures)
     shares = [share for mixture in mixtures for _, share in mixture]
     columns = []
     for share in shares:
-        codes = place.codes(share.samples)
+        codes = place.codes[share.samples]
         columns += [np.bincount(codes, weights=each, minlength=size) for each in (share.top, share.bottom)]
     sums = resampled_sums(np.stack(columns, axis=1), seed=place.rows.seed, resamples=RESAMPLES)
     tops, bottoms = sums[:, 0::2], sums[:, 1::2]

@@ -10,9 +10,10 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from rmbench.api import Result
-from rmbench.stats.resampling import holm, sign_flip_test
+from rmbench.stats.resampling import holm, permutations, sign_flip_test
 from rmbench.stats.ties import round12
 from rmbench.studies.clusters import (
+    CELLS,
     RESAMPLES,
     blocked_intervals,
     blocks,
@@ -114,31 +115,53 @@ def _pairs(answers: Sequence[Answers]) -> list[tuple[int, int]]:
     return [(index, best) for index in range(len(answers)) if index != best]
 
 
-def differences(rows: Rows, scored: Scored, column: Column) -> list[Result]:
+def differences(rows: Rows, rewards: Sequence[tuple[Scored, Column]]) -> list[Result]:
     """Return ``mean-difference`` of the pairs of systems: mean over the samples in which both have a score.
 
     The interval is a cluster bootstrap, p a two-sided sign-flip test over the same prompts, corrected by Holm (1979)
-    over the pairs of this reward on this task that have common samples.
+    over the m pairs of a reward on this task that have common samples, each with max(10,000, 100 m) permutations.
     """
-    contrasts = list(_contrasts(rows, scored, column))
+    systems = len(rows.systems)
+    pairs = math.comb(systems, 2) if systems <= MOST_SYSTEMS else systems
+    step = max(1, CELLS // max(1, pairs * cluster_codes(rows)[1]))
+    results = []
+    for start in range(0, len(rewards), step):  # rewards together see the same draws, some at a time fit in memory
+        results += _differences(rows, [list(_contrasts(rows, *each)) for each in rewards[start : start + step]])
+    return results
+
+
+def _differences(rows: Rows, families: Sequence[list[Contrast]]) -> list[Result]:
+    contrasts = [contrast for family in families for contrast in family]
     codes, size = cluster_codes(rows)
     sums = (cluster_sums(codes[c.samples], c.differences, size) for c in contrasts)
     counts = (cluster_sums(codes[c.samples], np.ones(len(c.samples)), size) for c in contrasts)
     intervals = blocked_intervals(zip(sums, counts, strict=True), size, rows.seed)
-    family = [index for index, contrast in enumerate(contrasts) if len(contrast.samples)]
-    ps = _tests(rows, [contrasts[index] for index in family])
-    tests = dict(zip(family, zip(ps, holm(ps), strict=True), strict=True))
+    tests: dict[int, tuple[float, float]] = {}
+    ps = _tests(rows, families)
+    for family in families:
+        tested = [contrast for contrast in family if len(contrast.samples)]
+        corrected = holm([ps[id(contrast)] for contrast in tested])
+        tests.update({id(c): (ps[id(c)], each) for c, each in zip(tested, corrected, strict=True)})
     return [
-        _result(rows, contrast, ci, tests.get(index, (None, None)))
-        for index, (contrast, ci) in enumerate(zip(contrasts, intervals, strict=True))
+        _result(rows, contrast, ci, tests.get(id(contrast), (None, None)))
+        for contrast, ci in zip(contrasts, intervals, strict=True)
     ]
 
 
-def _tests(rows: Rows, contrasts: Sequence[Contrast]) -> list[float]:
+def _tests(rows: Rows, families: Sequence[list[Contrast]]) -> dict[int, float]:
+    """Return the p-value of each contrast with common samples, by its identity; families of one size share a pass."""
     codes, size = cluster_codes(rows)
-    sums = (cluster_sums(codes[c.samples], c.differences, size) for c in contrasts)
-    blocked = (np.stack(block, axis=1) for block in blocks(sums, size))
-    return [p for matrix in blocked for p in sign_flip_test(matrix, seed=rows.seed, resamples=RESAMPLES)]
+    groups: dict[int, list[Contrast]] = {}
+    for family in families:
+        tested = [contrast for contrast in family if len(contrast.samples)]
+        groups.setdefault(permutations(len(tested)), []).extend(tested)
+    found: dict[int, float] = {}
+    for times, contrasts in groups.items():
+        sums = (cluster_sums(codes[c.samples], c.differences, size) for c in contrasts)
+        blocked = (np.stack(block, axis=1) for block in blocks(sums, size))
+        ps = [p for matrix in blocked for p in sign_flip_test(matrix, seed=rows.seed, resamples=times)]
+        found.update(zip(map(id, contrasts), ps, strict=True))
+    return found
 
 
 def _result(rows: Rows, contrast: Contrast, ci: Interval | None, tests: tuple[float | None, float | None]) -> Result:

@@ -10,7 +10,17 @@ import numpy as np
 
 from rmbench.api import Result
 from rmbench.stats.ranking import group_starts
-from rmbench.stats.resampling import distinct, holm, percentile_interval, ratio_intervals, sign_flip_test
+from rmbench.stats.resampling import (
+    difference_intervals,
+    distinct,
+    exact_sum,
+    holm,
+    percentile_interval,
+    permutations,
+    ratio_intervals,
+    sign_flip_couples,
+    sign_flip_test,
+)
 from rmbench.stats.weighted import auroc_of, rank_resamples, weighted_values
 from rmbench.studies.headline import all_sums
 from rmbench.studies.view import RESAMPLES, mean
@@ -31,12 +41,14 @@ Couple = tuple["HeadlineSums", "HeadlineSums"]
 def differences(rows: Rows, wanted: Wanted) -> list[Result]:
     """Return the difference of every two rewards on the headline, and each reward's margin over the best null.
 
-    The tests are corrected by Holm over all pairs of rewards of the task.
+    The tests are corrected by Holm over all pairs of rewards of the task, m in number, and take
+    max(10,000, 100 m) permutations each.
     """
     sums = all_sums(rows)
     if not sums or not (sums[0].headline.metric in wanted or MARGIN in wanted):
         return []
-    results = compare(list(combinations(sums, 2)))
+    couples = list(combinations(sums, 2))
+    results = compare(couples, tests=len(couples))
     tested = [result.p for result in results if result.p is not None]
     corrected = iter(holm(tested))
     results = [result if result.p is None else replace(result, p_holm=next(corrected)) for result in results]
@@ -50,27 +62,43 @@ def _margins(sums: Sequence[HeadlineSums]) -> list[Result]:
         return []
     greatest = max(value for _, value in nulls)
     best = next(each for each, value in nulls if value == greatest)
-    results = compare([(each, best) for each in sums if not each.reward.scored.null])
-    return [replace(result, metric=MARGIN, p=None) for result in results]
+    results = compare([(each, best) for each in sums if not each.reward.scored.null], tests=0)
+    return [replace(result, metric=MARGIN) for result in results]
 
 
-def paired_difference(first: HeadlineSums, second: HeadlineSums) -> Result:
-    """Return the headline of the first less that of the second, on the units that both have.
-
-    The two may come from two runs of the same task: units are matched by sample id and candidate.
-    """
-    return compare([(first, second)])[0]
-
-
-def compare(couples: Sequence[Couple]) -> list[Result]:
+def compare(couples: Sequence[Couple], *, tests: int) -> list[Result]:
     """Return the difference of each couple of one headline, all on the same resamples and signs of the prompts.
 
     The two-sided p-value is that of a sign-flip permutation test over prompts; the ROC area has none.
+    The two of a couple may come from two runs of the same task: units are matched by sample id and candidate.
+
+    Args:
+        couples: the sums to hold against each other; the first of all couples are of one run, and so are the second.
+        tests: how many tests are corrected together: each takes ``permutations(tests)``; 0: no p-values.
     """
     if not couples:
         return []
-    matched = [match(first, second) for first, second in couples]
-    return _areas(matched) if couples[0][0].headline.level == "pooled" else _accuracies(matched)
+    if couples[0][0].headline.level == "pooled":
+        return _areas([match(first, second) for first, second in couples])
+    alike = _alike(couples)
+    whole, rest = {}, {}
+    for place, (first, second) in enumerate(couples):
+        if {id(first), id(second)} <= alike:
+            whole[place] = first, second
+        else:
+            rest[place] = match(first, second)
+    sides = [first for first, _ in rest.values()] + [first for first, _ in whole.values()][:1]
+    clusters = distinct(len(couples[0][0].rows.ids), *map(_clusters, sides))  # of all, so that all see the same draws
+    found = dict(zip(whole, _of_same_units(list(whole.values()), clusters, tests), strict=True))
+    found.update(zip(rest, _accuracies(list(rest.values()), clusters, tests), strict=True))
+    return [found[place] for place in range(len(couples))]
+
+
+def _alike(couples: Sequence[Couple]) -> set[int]:
+    """Return which sums (by identity) have the units of the first one, all of which count."""
+    model = couples[0][0]
+    every = {id(each): each for couple in couples for each in couple}
+    return {name for name, each in every.items() if (each.weight > 0).all() and _same_units(model, each)}
 
 
 def match(first: HeadlineSums, second: HeadlineSums) -> Couple:
@@ -120,8 +148,41 @@ def _row_numbers(first: HeadlineSums, second: HeadlineSums) -> np.ndarray:
     return np.where(sample >= 0, start + rows.candidate, -1 - np.arange(len(sample)))
 
 
-def _accuracies(couples: Sequence[Couple]) -> list[Result]:
-    clusters = distinct(len(couples[0][0].rows.ids), *(_clusters(first) for first, _ in couples))
+def _of_same_units(couples: Sequence[Couple], clusters: np.ndarray, tests: int) -> list[Result]:
+    """Return the differences of couples with the same units: sums of each reward once, then their differences.
+
+    Credits are multiples of one half, so that these sums are exact.
+    """
+    if not couples or not len(couples[0][0].first):
+        return [_result(first, second, None) for first, second in couples]
+    model = couples[0][0]
+    codes = np.searchsorted(clusters, _clusters(model))
+    every = list({id(each): each for couple in couples for each in couple}.values())
+    columns = {id(each): column for column, each in enumerate(every)}
+    tops = np.stack([np.bincount(codes, weights=each.credit, minlength=len(clusters)) for each in every], axis=1)
+    chosen = np.array([[columns[id(each)] for each in couple] for couple in couples])
+    seed, weights = model.rows.seed, np.bincount(codes, minlength=len(clusters)).astype(np.float64)
+    intervals = difference_intervals(tops, weights, chosen, seed=seed, resamples=RESAMPLES)
+    ps = _tested(sign_flip_couples(tops, chosen, seed=seed, resamples=permutations(tests)) if tests else None, couples)
+    totals = [exact_sum(each.credit) for each in every]
+    values = [(totals[first] - totals[second]) / len(codes) for first, second in chosen.tolist()]
+    plain = _result(model, model, 0.0)
+    entered = distinct(len(model.rows.sample), model.first, model.second)
+    unscored = {id(each): int(np.count_nonzero(~each.reward.ok[entered])) for each in every}
+    return [
+        replace(
+            plain, reward=first.reward.scored.name, against=second.reward.scored.name, value=value, ci=ci, p=p,
+            resamples=RESAMPLES, unscored=unscored[id(first)], signature=first.reward.scored.signature,
+        )
+        for (first, second), value, ci, p in zip(couples, values, intervals, ps, strict=True)
+    ]  # fmt: skip
+
+
+def _tested(ps: list[float] | None, couples: Sequence[Couple]) -> Sequence[float | None]:
+    return [None] * len(couples) if ps is None else ps
+
+
+def _accuracies(couples: Sequence[Couple], clusters: np.ndarray, tests: int) -> list[Result]:
     results: list[Result] = []
     step = max(1, CELLS // max(1, len(clusters)))
     for start in range(0, len(couples), step):
@@ -134,7 +195,7 @@ def _accuracies(couples: Sequence[Couple]) -> list[Result]:
             bottoms[:, place] = np.bincount(codes, minlength=len(clusters))
         seed = block[0][0].rows.seed
         intervals = ratio_intervals(tops, bottoms, seed=seed, resamples=RESAMPLES)
-        ps = sign_flip_test(tops, seed=seed, resamples=RESAMPLES)
+        ps = _tested(sign_flip_test(tops, seed=seed, resamples=permutations(tests)) if tests else None, block)
         for (first, second), ci, p in zip(block, intervals, ps, strict=True):
             value = mean(first.credit - second.credit)
             result = _result(first, second, value)

@@ -8,14 +8,14 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from rmbench.stats.ranking import all_pairs, group_starts, pair_credit, top1_credits
-from rmbench.studies.view import Number, Place, Share, place_of, shares, subset_names
+from rmbench.studies.view import Number, Share, place_at, place_of, shares, subset_names
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from rmbench.api import Result
     from rmbench.studies.rows import Rows
-    from rmbench.studies.view import Judged, View, Wanted
+    from rmbench.studies.view import Judged, Place, View, Wanted
 
 PAIRWISE = ("pairwise-accuracy", "pairwise-accuracy-strict")
 LONGER, SHORTER = "length:better-longer", "length:better-shorter"
@@ -47,8 +47,7 @@ class Pairs:
 
     def place(self, level: str) -> Place:
         """Return the place of a number over these pairs."""
-        entered = np.unique(np.concatenate([self.better, self.worse]))
-        return Place(self.rows, self.aspect, self.subset, level, np.unique(self.samples), entered)
+        return place_at(self.rows, self.aspect, self.subset, level, self.better, self.worse)
 
     def where(self, inside: np.ndarray, subset: str | None) -> Pairs:
         """Return the pairs of a bool mask, under the name of a subset."""

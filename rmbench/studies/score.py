@@ -41,11 +41,12 @@ def score(rows: Rows) -> list[Result]:
     All intervals of a task see the same resamples of its prompts.
     """
     tallies = [tally for scored in rows.rewards.values() for tally in _tallies(rows, scored)]
-    results = _mean_results(rows, tallies)
-    for scored in rows.rewards.values():
-        if not scored.null and scored.column is not None and _why_not(scored, scored.column) is None:
-            results += differences(rows, scored, scored.column)
-    return results
+    rewards = [
+        (scored, scored.column)
+        for scored in rows.rewards.values()
+        if not scored.null and scored.column is not None and _why_not(scored, scored.column) is None
+    ]
+    return _mean_results(rows, tallies) + differences(rows, rewards)
 
 
 @dataclass(frozen=True, slots=True)

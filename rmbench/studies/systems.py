@@ -142,21 +142,27 @@ def _resampled_systems(
 
     Three float64 arrays of shape (resamples, systems) each; no resamples with fewer than two clusters.
     """
-    size = len(place.clusters())
+    size = len(place.clusters)
     if size < 2:  # noqa: PLR2004 - one cluster does not vary
         return [tuple(np.zeros((3, 0, table.width))) for table in tables]
-    parts = [
-        sparse.csr_array((weights, (place.codes(view.rows.sample[table.rows]), table.systems)), (size, table.width))
-        for reward, table in zip(rewards, tables, strict=True)
-        for weights in (np.ones(len(table.rows)), view.human[table.rows], reward.values[table.rows])
-    ]
+    parts: list[sparse.csr_array] = []
+    known: dict[bytes, tuple[int, int]] = {}
+    wanted = []
+    for reward, table in zip(rewards, tables, strict=True):
+        cells, shape = (place.codes[view.rows.sample[table.rows]], table.systems), (size, table.width)
+        key = table.rows.tobytes()
+        if key not in known:  # most rewards score the same rows
+            known[key] = len(parts), len(parts) + 1
+            parts += [sparse.csr_array((w, cells), shape) for w in (np.ones(len(table.rows)), view.human[table.rows])]
+        wanted.append((*known[key], len(parts)))
+        parts.append(sparse.csr_array((reward.values[table.rows], cells), shape))
     whole = sparse.hstack(parts, format="csr").T
     if whole.shape[0] * whole.shape[1] <= WIDEST:
         whole = whole.toarray()
     blocks = [(whole @ block.T).T for block in counts(size, seed=view.rows.seed, resamples=RESAMPLES)]
     ends = np.cumsum([part.shape[1] for part in parts])[:-1]
     columns = np.split(np.concatenate(blocks), ends, axis=1)
-    return [tuple(columns[place : place + 3]) for place in range(0, len(columns), 3)]
+    return [tuple(columns[part] for part in three) for three in wanted]
 
 
 def _exact_means(values: np.ndarray, systems: np.ndarray) -> np.ndarray:

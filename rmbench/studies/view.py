@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from rmbench.api import Result
-from rmbench.stats.resampling import ratio_intervals
+from rmbench.stats.resampling import distinct, exact_sum, ratio_intervals
 from rmbench.stats.ties import round12
 
 if TYPE_CHECKING:
@@ -135,7 +134,15 @@ class Number:
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """Where a number stands: aspect, subset and level, with the samples and rows that entered."""
+    """Where a number stands: aspect, subset and level, with the samples and rows that entered.
+
+    Attributes:
+        rows: the task.
+        aspect, subset, level: of the number.
+        samples, entered: the samples and rows, sorted.
+        clusters: the distinct clusters of the samples, sorted.
+        codes: of each sample of the task that entered, its cluster as an index into ``clusters``, int64 (m,).
+    """
 
     rows: Rows
     aspect: str | None
@@ -143,10 +150,11 @@ class Place:
     level: str
     samples: np.ndarray
     entered: np.ndarray
+    clusters: np.ndarray
+    codes: np.ndarray
 
     def result(self, metric: str, reward: Judged, number: Number) -> Result:
         """Return the row of results.json."""
-        clusters = len(np.unique(self.rows.cluster[self.samples]))
         return Result(
             study="agree",
             metric=metric,
@@ -160,7 +168,7 @@ class Place:
             value=number.value,
             ci=number.ci,
             resamples=None if number.ci is None else number.resamples,
-            cluster="prompt" if clusters < len(self.samples) else None,
+            cluster="prompt" if len(self.clusters) < len(self.samples) else None,
             n=len(self.samples),
             rows=len(self.entered),
             pairs=number.pairs,
@@ -170,19 +178,20 @@ class Place:
             signature=reward.scored.signature,
         )
 
-    def codes(self, samples: np.ndarray) -> np.ndarray:
-        """Return the cluster of each of these samples, as an index into the clusters that entered."""
-        return np.asarray(np.searchsorted(self.clusters(), self.rows.cluster[samples]))
 
-    def clusters(self) -> np.ndarray:
-        """Return the distinct clusters of the samples that entered, sorted."""
-        return np.asarray(np.unique(self.rows.cluster[self.samples]))
+def place_at(rows: Rows, aspect: str | None, subset: str | None, level: str, *entered: np.ndarray) -> Place:
+    """Return the place of a number over these rows, given by index in any number of arrays."""
+    found = distinct(len(rows.sample), *entered)
+    samples = distinct(len(rows.ids), rows.sample[found])
+    clusters, codes = np.unique(rows.cluster[samples], return_inverse=True)
+    table = np.zeros(len(rows.ids), dtype=np.int64)
+    table[samples] = codes
+    return Place(rows, aspect, subset, level, samples, found, clusters, table)
 
 
 def place_of(view: View, level: str) -> Place:
     """Return the place of a number over the rated rows of a view."""
-    entered = np.flatnonzero(view.rated)
-    return Place(view.rows, view.aspect, view.subset, level, np.unique(view.rows.sample[entered]), entered)
+    return place_at(view.rows, view.aspect, view.subset, level, np.flatnonzero(view.rated))
 
 
 @dataclass(frozen=True, slots=True)
@@ -203,28 +212,30 @@ def seeded(result: Result, seed: int) -> Result:
 
 def shares(place: Place, columns: Iterable[Share]) -> list[tuple[float | None, Interval | None]]:
     """Return value and 95 % interval of each share, all on the same resamples of the prompts."""
-    size = len(place.clusters())
+    size = len(place.clusters)
     values: list[float | None] = []
-    tops: list[np.ndarray] = [np.zeros((size, 0))]
-    bottoms: list[np.ndarray] = [np.zeros((size, 0))]
+    sums: list[np.ndarray] = []
     for column in columns:
         values.append(mean_of(column.top, column.bottom))
-        codes = place.codes(column.samples)
-        tops.append(np.bincount(codes, weights=column.top, minlength=size)[:, None])
-        bottoms.append(np.bincount(codes, weights=column.bottom, minlength=size)[:, None])
-    intervals = ratio_intervals(np.hstack(tops), np.hstack(bottoms), seed=place.rows.seed, resamples=RESAMPLES)
+        codes = place.codes[column.samples]
+        sums += [np.bincount(codes, weights=side, minlength=size) for side in (column.top, column.bottom)]
+    if not sums:
+        return []
+    intervals = ratio_intervals(
+        np.stack(sums[0::2], axis=1), np.stack(sums[1::2], axis=1), seed=place.rows.seed, resamples=RESAMPLES
+    )
     return list(zip(values, intervals, strict=True))
 
 
 def mean_of(top: np.ndarray, bottom: np.ndarray) -> float | None:
     """Return sum(top) / sum(bottom), exactly summed; None where there is nothing to divide by."""
-    weight = math.fsum(bottom.tolist())
-    return math.fsum(top.tolist()) / weight if weight else None
+    weight = exact_sum(bottom)
+    return exact_sum(top) / weight if weight else None
 
 
 def mean(values: np.ndarray) -> float | None:
     """Return the mean, exactly summed; None of nothing."""
-    return math.fsum(values.tolist()) / len(values) if len(values) else None
+    return exact_sum(values) / len(values) if len(values) else None
 
 
 def _split(reward: Judged, aspect: str) -> tuple[Column, Column] | None:

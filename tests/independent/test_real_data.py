@@ -5,6 +5,7 @@ from __future__ import annotations
 import fcntl
 import hashlib
 import json
+import math
 import os
 import random
 import tomllib
@@ -28,7 +29,9 @@ TASKS = (
     "rm-bench-chat-safety", "judgebench-gpt4o", "qa-feedback",
 )  # fmt: skip
 LIMIT = 120
+OWN_TIMES = 3000
 NULLS = {"random", "constant", "longest", "shortest", "copy", "lead"}
+P_VALUES = {("length", "holes"), ("length", "gaps"), ("holes", "gaps"), ("length", "lead"), ("holes", "random")}
 NOT_RECOMPUTED = {"soft-pairwise-accuracy"}  # 10,000 permutations; margin-over-null has a test of its own
 HOLES = '''
 def holes(batch):
@@ -257,11 +260,34 @@ def test_interval_of_the_headline_is_that_of_another_bootstrap(stored, task):
     assert result["ci"] == pytest.approx(own, abs=0.03)
 
 
-def sign_flips(groups, draw, times=1000):
+def sign_flips(groups, draw, times):
     sums = [sum(values) for values in groups]
     observed = abs(sum(sums)) - 1e-9
     hits = sum(abs(sum(s if draw.random() < 0.5 else -s for s in sums)) >= observed for _ in range(times))
     return (1 + hits) / (1 + times)
+
+
+@pytest.mark.parametrize("task", TASKS)
+def test_p_values_of_the_headline_are_those_of_another_permutation_test(stored, task):
+    datas = plain(stored, task)
+    metric, aspect = headline(datas["length"])
+    found = [r for r in differences_of(stored, task, metric) if (r["reward"], r["against"]) in P_VALUES]
+    if metric == "auroc":
+        assert all(r["p"] is None for r in found)
+        return
+    assert found
+    for r in found:
+        gains = {k: a - b for k, a, b in both(*(units(datas[r[side]], aspect) for side in ("reward", "against")))}
+        own = sign_flips(by_prompt(datas[r["reward"]], gains), random.Random(7), OWN_TIMES)
+        error = math.sqrt(max(own * (1 - own), 1e-3) * (1 / OWN_TIMES + 1 / 10_000))  # of both Monte-Carlo estimates
+        assert r["p"] == pytest.approx(own, abs=5 * error)
+
+
+def both(one, other):
+    """Yield the units that count for both, with the credit that each gives."""
+    for k in one:
+        if one[k] is not None and other[k] is not None:
+            yield k, one[k], other[k]
 
 
 def holm(ps):

@@ -11,10 +11,14 @@ from hypothesis import strategies as st
 from rmbench.stats import resampling
 from rmbench.stats.resampling import (
     counts,
+    difference_intervals,
+    exact_sum,
     holm,
     percentile_interval,
+    permutations,
     ratio_intervals,
     resampled_sums,
+    sign_flip_couples,
     sign_flip_test,
     statistic_interval,
 )
@@ -33,8 +37,22 @@ def test_each_resample_holds_as_many_clusters_as_there_are():
 
 def test_the_size_of_a_chunk_changes_nothing(monkeypatch):
     whole = draws(11, 4, 100)
+    resampling._kept.cache_clear()
     monkeypatch.setattr(resampling, "CHUNK", 25)
     assert (draws(11, 4, 100) == whole).all()
+
+
+def test_draws_that_are_kept_are_those_that_are_not(monkeypatch):
+    kept = draws(13, 5, 60)
+    monkeypatch.setattr(resampling, "KEPT", 0)
+    assert (draws(13, 5, 60) == kept).all()
+
+
+def test_a_count_too_great_for_a_byte_is_not_kept(monkeypatch):
+    monkeypatch.setattr(resampling, "_drawn", lambda *_: iter([np.array([[256, 0]])]))
+    resampling._kept.cache_clear()
+    assert draws(2, 1, 1).tolist() == [[256.0, 0.0]]
+    resampling._kept.cache_clear()
 
 
 def test_ratio_interval_by_plain_loops():
@@ -165,3 +183,52 @@ def test_holm_is_monotone_and_no_smaller(ps):
     assert all(a <= 1.0 for a in adjusted)
     order = sorted(range(len(ps)), key=lambda i: ps[i])
     assert [adjusted[i] for i in order] == sorted(adjusted)
+
+
+def by_enumeration(differences):
+    """The exact p-value: the share of all sign patterns whose sum is at least as far from 0."""
+    observed = abs(math.fsum(differences))
+    sums = [
+        abs(math.fsum(s * d for s, d in zip(signs, differences, strict=True)))
+        for signs in product((1, -1), repeat=len(differences))
+    ]
+    return sum(total >= observed - 1e-9 for total in sums) / len(sums)
+
+
+@pytest.mark.parametrize("scale", [1.0, 2.0**24, 0.1])  # exact in float32, in float64 only, and in neither
+def test_couples_against_all_signs(scale):
+    columns = np.random.default_rng(3).integers(0, 9, size=(11, 4)) * 0.5 * scale
+    couples = np.array([(0, 1), (0, 2), (3, 1), (2, 2)])
+    times = 40_000
+    for (first, second), p in zip(couples, sign_flip_couples(columns, couples, seed=1, resamples=times), strict=True):
+        exact = by_enumeration(list(columns[:, first] - columns[:, second]))
+        assert p == pytest.approx(exact, abs=5 * math.sqrt(exact * (1 - exact) / times) + 2 / times)
+
+
+def test_couples_are_columns_of_differences():
+    columns = np.random.default_rng(4).integers(0, 9, size=(70, 5)) * 0.5
+    couples = np.array([(0, 1), (4, 2), (3, 3)])
+    one_by_one = sign_flip_test(columns[:, couples[:, 0]] - columns[:, couples[:, 1]], seed=7, resamples=500)
+    assert sign_flip_couples(columns, couples, seed=7, resamples=500) == one_by_one
+
+
+def test_intervals_of_differences_are_those_of_columns_of_differences():
+    rng = np.random.default_rng(5)
+    columns, weights = rng.integers(0, 9, size=(20, 4)) * 0.5, rng.integers(0, 3, size=20).astype(float)
+    couples = np.array([(0, 1), (2, 3), (1, 1)])
+    gains = columns[:, couples[:, 0]] - columns[:, couples[:, 1]]
+    plain = ratio_intervals(gains, np.repeat(weights[:, None], 3, axis=1), seed=2, resamples=300)
+    assert difference_intervals(columns, weights, couples, seed=2, resamples=300) == plain
+    assert difference_intervals(columns, np.eye(20)[0], couples, seed=2) == [None] * 3
+
+
+def test_permutations_keep_the_least_corrected_p_below_one_percent():
+    for tests in (1, 2, 100, 136, 253, 630):
+        least = 1 / (1 + permutations(tests))
+        assert holm([least] * tests)[0] < 0.01
+    assert permutations(3) == 10_000
+
+
+@given(st.lists(st.floats(-1e200, 1e200) | st.integers(-99, 99).map(lambda n: n / 2), max_size=30))
+def test_exact_sum_is_fsum(values):
+    assert exact_sum(np.array(values, dtype=np.float64)) == math.fsum(values)

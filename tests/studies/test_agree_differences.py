@@ -8,7 +8,12 @@ import pytest
 from agree_rows import column, find, make, scored, with_mode
 
 from rmbench.stats.resampling import holm
-from rmbench.studies.agree import Headline, agree, headline, headline_sums, paired_difference
+from rmbench.studies.agree import Headline, agree, headline, headline_sums
+from rmbench.studies.difference import compare
+
+
+def paired_difference(first, second):
+    return compare([(first, second)], tests=1)[0]
 
 
 def pairs_task(scores, *, prompts=None, **fields):
