@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 MOST_PROBLEMS = 20
 MOST_SHOWN = 200
 NEAR = 2
+LARGEST = 1e290  # sums of more than this overflow
 
 
 class HopelessError(InputError):
@@ -117,10 +118,15 @@ def string(value: object, at: Place) -> str:
 
 
 def number(value: object, at: Place) -> float:
-    """Return the value, a finite number and no boolean, as a float; an ``InputError`` otherwise."""
+    """Return the value, a number within +-``LARGEST`` and no boolean, as a float; an ``InputError`` otherwise."""
     if isinstance(value, bool) or not isinstance(value, (int, float)) or not math.isfinite(value):
         numeric = isinstance(value, str) and _is_number(value)
         raise at.wrong(value, "a finite number", "write it without quotes" if numeric else "")
+    if abs(value) > LARGEST:
+        raise at.error(
+            f"{show(at.name)} is {value:g}, which is out of range: at most {LARGEST:g} either way",
+            "sums of such numbers overflow: scale the scores",
+        )
     return float(value)
 
 

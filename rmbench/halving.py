@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
+from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 from rmbench import canary
@@ -103,5 +104,5 @@ def _probe(seat: Seat, rows: Batch, units: list[list[int]], ledger: Ledger) -> N
 
 
 def with_scores(rows: Batch, used: dict[str, tuple[float | None, ...]]) -> Batch:
-    """Return the batch with the scores of used rewards beside those that the data carry."""
-    return replace(rows, scores={**rows.scores, **used}) if used else rows
+    """Return the batch with the scores of used rewards beside those that the data carry, none of which can change."""
+    return replace(rows, scores=MappingProxyType({**rows.scores, **used}))

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 from rmbench import guard, plugins, rewards, scoring, suite
 from rmbench.api import Batch, Reward, Runtime, Turn
 from rmbench.errors import InputError, PluginError, did_you_mean
+from rmbench.frozen import thaw
 from rmbench.overrides import reward_entry
 from rmbench.samples import render
 
@@ -87,7 +88,7 @@ def _call(fn: Function, name: str, batch: Batch, *, messages: bool) -> list[floa
 
 def _columns(batch: Batch, keys: Iterable[str], *, messages: bool) -> dict[str, list[Any]]:
     """Return the columns of a batch as TRL passes them."""
-    meta = {key: [row[key] for row in batch.meta] for key in keys}
+    meta = {key: [thaw(row[key]) for row in batch.meta] for key in keys}
     talks = [[{"role": turn.role, "content": turn.content} for turn in turns] for turns in batch.messages]
     answers = [[{"role": "assistant", "content": response}] for response in batch.responses]
     return meta | {

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from rmbench.api import EMPTY, KINDS, Candidate, Preference, Sample, Turn
 from rmbench.checks import Place, items, mapping, near, number, show, string, suggest
+from rmbench.frozen import freeze
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
@@ -51,7 +52,7 @@ def sample_from(record: Mapping[str, Any], *, where: str, task: Task | None, war
         candidates=candidates,
         preferences=preferences,
         ties=_ties(record, at, preferences, n=len(candidates)),
-        meta=rest(record, at, ROW) or EMPTY,
+        meta=_fixed(rest(record, at, ROW)),
     )
 
 
@@ -195,11 +196,16 @@ def _candidate(record: dict[str, Any], at: Place, system: str, *, aspects: tuple
     return Candidate(
         system=string(record.get("system", system), at.key("system")),
         text=string(text, at.key("text")),
-        human={name: number(score, place) for name, (place, score) in human.items()} or EMPTY,
-        raters={name: _numbers(given, place) for name, (place, given) in raters.items()} or EMPTY,
-        model_scores=_model_scores(record, at) or EMPTY,
-        meta=meta or EMPTY,
+        human=_fixed({name: number(score, place) for name, (place, score) in human.items()}),
+        raters=_fixed({name: _numbers(given, place) for name, (place, given) in raters.items()}),
+        model_scores=_fixed(_model_scores(record, at)),
+        meta=_fixed(meta),
     )
+
+
+def _fixed(value: dict[str, Any]) -> Mapping[str, Any]:
+    """Return a mapping that no reward can change for the others."""
+    return freeze(value) if value else EMPTY
 
 
 def _by_name(record: dict[str, Any], key: str, at: Place) -> dict[str, tuple[Place, Any]]:

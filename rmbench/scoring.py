@@ -10,12 +10,12 @@ from numbers import Real
 from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 from rmbench import guard, options
+from rmbench.checks import LARGEST
 
 if TYPE_CHECKING:
     from rmbench.api import Batch, Reward, Runtime
 
 Values = list[float | None]
-LARGEST = 1e290  # sums of more than this overflow
 
 
 class Contract(Exception):

@@ -6,6 +6,7 @@ import hashlib
 import math
 from collections import Counter
 from dataclasses import dataclass, replace
+from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 from rmbench import tasks
@@ -190,7 +191,7 @@ def batch(samples: Sequence[Sample], task: Task, *, labels: bool) -> Batch:
         languages=tuple(task.languages for _ in rows),
         scores={name: tuple(c.model_scores.get(name) for _, _, c in rows) for name in stored},
         labels=tuple(Label(c.human, c.raters, task.main) for _, _, c in rows) if labels else (),
-        meta=tuple({**s.meta, **c.meta} for s, _, c in rows),
+        meta=tuple(MappingProxyType({**s.meta, **c.meta}) for s, _, c in rows),
     )
 
 

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from rmbench import plugins, rewards, suite
 from rmbench.api import Batch, Runtime, Task
+from rmbench.checks import Once
 from rmbench.errors import InputError, PluginError
 from rmbench.halving import Ledger, score_rows, with_scores
 from rmbench.process import Broken, Inline, Process, Seat
@@ -26,6 +27,8 @@ if TYPE_CHECKING:
     from rmbench.rewards import Chosen
     from rmbench.scoring import Scores
 
+WRITTEN = frozenset({"score", "reason", "parts"})
+PER_CANDIDATE = frozenset({"candidate", "system", "response"})
 TASK = Task(name="rows", version=1, kind=None, data={}, bare=True)
 
 
@@ -84,11 +87,17 @@ class Scorer:
             seat.close()
 
 
+def _taken(original: Mapping[str, Any]) -> frozenset[str]:
+    """Return the fields that the output gives a meaning of its own: an input's are replaced."""
+    return WRITTEN | PER_CANDIDATE if "candidates" in original else WRITTEN
+
+
 def _lines(original: Mapping[str, Any], sample: Sample) -> list[dict[str, Any]]:
     """Return the objects to write for a sample: the one that was read, or one per candidate of a task row."""
+    kept = {key: value for key, value in original.items() if key not in _taken(original)}
     if "candidates" not in original:
-        return [dict(original)]
-    shared = {key: value for key, value in original.items() if key not in ("candidates", "preferences", "ties")}
+        return [kept]
+    shared = {key: value for key, value in kept.items() if key not in ("candidates", "preferences", "ties")}
     return [{**shared, "candidate": i, "system": c.system, "response": c.text} for i, c in enumerate(sample.candidates)]
 
 
@@ -120,9 +129,16 @@ def _flush(held: Sequence[tuple[Mapping[str, Any], Sample]], scorer: Scorer) -> 
 
 def score_stream(stream: BinaryIO, where: str, scorer: Scorer, warn: Callable[[str], None]) -> Iterator[dict[str, Any]]:
     """Score the JSON lines of a stream."""
-    pairs = read_responses(stream, where, warn)
+    tell = Once(where, warn)
     needs = frozenset().union(*(one.needs for one in scorer.order))
-    yield from scored((_fed(pair, needs, scorer.chosen.name) for pair in pairs), scorer)
+    pairs = (_fed(pair, needs, scorer.chosen.name) for pair in read_responses(stream, where, warn))
+    yield from scored((_told(pair, tell) for pair in pairs), scorer)
+
+
+def _told(pair: tuple[Mapping[str, Any], Sample], tell: Once) -> tuple[Mapping[str, Any], Sample]:
+    for key in sorted(_taken(pair[0]) & pair[0].keys()):
+        tell(f'the field "{key}" of the input is replaced by ours')
+    return pair
 
 
 def _fed(pair: tuple[Mapping[str, Any], Sample], needs: frozenset[str], name: str) -> tuple[Mapping[str, Any], Sample]:

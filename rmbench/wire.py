@@ -8,6 +8,7 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 from rmbench.api import Batch, Label, Turn
+from rmbench.frozen import freeze, thaw
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -43,7 +44,7 @@ def pack(batch: Batch) -> dict[str, Any]:
         "languages": batch.languages,
         "scores": dict(batch.scores),
         "labels": [(dict(lab.human), dict(lab.raters), lab.main) for lab in batch.labels],
-        "meta": [dict(meta) for meta in batch.meta],
+        "meta": [thaw(meta) for meta in batch.meta],
     }
 
 
@@ -63,5 +64,5 @@ def unpack(packed: dict[str, Any]) -> Batch:
             Label(MappingProxyType(human), MappingProxyType({k: tuple(v) for k, v in raters.items()}), main)
             for human, raters, main in packed["labels"]
         ),
-        meta=tuple(MappingProxyType(meta) for meta in packed["meta"]),
+        meta=tuple(freeze(meta) for meta in packed["meta"]),
     )

@@ -8,6 +8,7 @@ import pytest
 from rmbench import tasks
 from rmbench.api import Preference, Turn
 from rmbench.errors import InputError
+from rmbench.frozen import thaw
 from rmbench.prompts import common_prompt
 
 
@@ -123,7 +124,7 @@ def test_the_conversation_may_say_more_than_the_prompt_string(tmp_path):
     (found,) = read(tmp_path, row | {"prompt_id": "7", "messages": row["chosen"]})
     assert found.prompt == "Hi"
     assert found.messages == (Turn("system", "Be kind."), Turn("user", "Hi"))
-    assert found.meta["messages"] == row["chosen"]
+    assert thaw(found.meta["messages"]) == row["chosen"]
     assert texts(found) == [("chosen", "Yes"), ("rejected", "No")]
 
 

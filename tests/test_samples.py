@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from rmbench import tasks
 from rmbench.api import Candidate, Preference, Sample, Turn
-from rmbench.checks import distance, near
+from rmbench.checks import LARGEST, distance, near
 from rmbench.errors import InputError
 from rmbench.samples import CANDIDATE, ROW, render, sample_from
 
@@ -235,7 +235,7 @@ def test_the_distance_is_a_metric(a, b):
     assert abs(len(a) - len(b)) <= distance(a, b) <= max(len(a), len(b))
 
 
-NUMBERS = st.floats(allow_nan=False, allow_infinity=False) | st.integers(-(2**53), 2**53).map(float)
+NUMBERS = st.floats(-LARGEST, LARGEST) | st.integers(-(2**53), 2**53).map(float)
 KEYS = st.text(max_size=6)
 META = st.dictionaries(KEYS, st.none() | st.booleans() | st.integers(-9, 9) | st.text(max_size=5), max_size=2)
 CANDIDATES = st.builds(

@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from rmbench.cli.terminal import print_columns, say
+from rmbench.cli.terminal import print_columns, print_json, say
 
 if TYPE_CHECKING:
+    from rmbench.options import Option
     from rmbench.plugins import Catalog, Plugin
 
 KINDS = ("tasks", "rewards", "reward-models", "policies", "trainers", "metrics", "suites", "plugins")
@@ -24,6 +25,16 @@ def _who(plugin: Plugin) -> dict[str, Any]:
     return {"plugin": plugin.name, "distribution": plugin.distribution}
 
 
+def _default(option: Option) -> Any:
+    """Return an option's default as JSON has it; what JSON has not, as text."""
+    if option.required:
+        return None
+    try:
+        return json.loads(json.dumps(option.default, allow_nan=False))
+    except (TypeError, ValueError):
+        return str(option.default)
+
+
 def _rewards(catalog: Catalog) -> list[dict[str, Any]]:
     from rmbench.options import options_of
 
@@ -31,7 +42,7 @@ def _rewards(catalog: Catalog) -> list[dict[str, Any]]:
     for name in sorted(catalog.rewards):
         for given in catalog.rewards[name]:
             options = [
-                {"name": o.name, "type": o.type, "default": None if o.required else o.default, "required": o.required}
+                {"name": o.name, "type": o.type, "default": _default(o), "required": o.required}
                 for o in options_of(given.value.build).values()
             ]
             doc = _doc(given.value.build.__doc__)
@@ -146,7 +157,7 @@ def list_(
         raise InputError(f"nothing to list is called {what!r}", help=did_you_mean(what, KINDS))
     rows = rows_of(what, load())
     if as_json:
-        sys.stdout.write(json.dumps(rows, indent=1, ensure_ascii=False, default=str) + "\n")
+        print_json(rows, indent=1)
         return
     head = ["name", "kind", "version", "plugin", "what it is"]
     print_columns(head, [[r["name"], r["kind"], str(r["version"]), r["plugin"], r["doc"]] for r in rows])
@@ -165,7 +176,7 @@ def show(
     if not rows:
         raise InputError(f"nothing is called {name!r}", help=did_you_mean(name, [row["name"] for row in every]))
     if as_json:
-        sys.stdout.write(json.dumps(rows[0], indent=1, ensure_ascii=False, default=str) + "\n")
+        print_json(rows[0], indent=1)
         return
     for row in rows:
         _show(row, catalog)
@@ -198,6 +209,6 @@ def _show(row: dict[str, Any], catalog: Catalog) -> None:
     if row["kind"] == "reward":
         lines += _oracle(given.value, catalog)
     for option in row["options"]:
-        default = "required" if option["required"] else f"default {json.dumps(option['default'], default=str)}"
+        default = "required" if option["required"] else f"default {json.dumps(option['default'])}"
         lines.append(f"  -o {row['name']}.{option['name']}=...  {option['type']}, {default}")
     sys.stdout.write("\n".join(lines).rstrip() + "\n")

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-import os
+import contextlib
 import sys
+import traceback
 from typing import Annotated
 
 import click
 import typer
 
-from rmbench.cli import catalog, reading, running, scoring
+from rmbench.cli import catalog, faults, reading, running, scoring, terminal
 from rmbench.errors import RMBenchError
 
 app = typer.Typer(
@@ -44,24 +45,17 @@ def common(
     del version, debug
 
 
-def _bug(error: Exception) -> int:
-    """Save the traceback of a bug of ours and say where it is."""
-    import tempfile
-    import traceback
-
-    with tempfile.NamedTemporaryFile("w", prefix="rmbench-", suffix=".log", delete=False) as log:
-        log.write("".join(traceback.format_exception(error)))
-    sys.stderr.write(
-        f"rmbench: internal error: {type(error).__name__}: {error}\n  help: please report it with {log.name}\n"
-    )
-    return 70
-
-
 def invoke(arguments: list[str]) -> int:
-    """Run a command line and return its exit code."""
+    """Run a command line and return its exit code.
+
+    The context is made here, since ``command.main`` turns a closed pipe into exit code 1.
+    """
     command = typer.main.get_command(app)
     try:
-        code = command.main(arguments, prog_name="rmbench", standalone_mode=False)
+        with command.make_context("rmbench", arguments) as context:
+            command.invoke(context)
+    except click.exceptions.Exit as error:
+        return error.exit_code
     except click.exceptions.Abort:
         return 130
     except click.ClickException as error:
@@ -70,27 +64,33 @@ def invoke(arguments: list[str]) -> int:
     except RMBenchError as error:
         sys.stderr.write(f"rmbench: error: {error}\n")
         return error.exit_code
+    return 0
+
+
+def guarded(arguments: list[str], *, debug: bool) -> int:
+    """Run a command line; whatever it raises becomes an exit code and one message."""
+    try:
+        code = invoke(arguments)
+        sys.stdout.flush()
     except KeyboardInterrupt:
-        return 130
+        code = 130
     except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
-        return 141
-    return code if isinstance(code, int) else 0
+        code = 141
+    except Exception as error:  # noqa: BLE001 - the last guard: a bug is told in one line, its traceback saved
+        if debug:
+            traceback.print_exception(error)
+        with contextlib.suppress(OSError):  # stderr may be what is full
+            return faults.environment(error) if isinstance(error, OSError | MemoryError) else faults.bug(error)
+        code = 4
+    return code
 
 
 def main() -> None:
     """Enter here: ``rmbench``."""
+    terminal.ready()
     arguments = [word for word in sys.argv[1:] if word != "--debug"]
-    if len(arguments) < len(sys.argv) - 1:
-        sys.exit(invoke(arguments))
-    try:
-        code = invoke(arguments)
-        sys.stdout.flush()
-    except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
-        code = 141
-    except Exception as error:  # noqa: BLE001 - the last guard: a bug is told in one line, its traceback saved
-        code = _bug(error)
+    code = guarded(arguments, debug=len(arguments) < len(sys.argv) - 1)
+    terminal.let_go()
     sys.exit(code)
 
 

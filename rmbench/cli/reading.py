@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import json
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from rmbench.cli.terminal import print_table, say
+from rmbench.cli.terminal import print_json, print_table, say
 
 if TYPE_CHECKING:
     from rmbench.compare import Change
@@ -70,7 +69,7 @@ def leaderboard(
     data = [read_run(run) for run in _opened([Path(name) for name in runs])]
     board = merged(data, allow_versions=allow_versions)
     if as_json:
-        sys.stdout.write(json.dumps(boards_json(board), indent=1, ensure_ascii=False, allow_nan=False) + "\n")
+        print_json(boards_json(board), indent=1)
     else:
         console = Console(width=None if sys.stdout.isatty() else 140)
         for table in tables(board):
@@ -98,7 +97,7 @@ def compare(
     named = [name.strip() for name in rewards.split(",") if name.strip()] if rewards else []
     found = comparing.changes(first, second, named)
     if as_json:
-        sys.stdout.write(json.dumps([_object(change) for change in found], indent=1, allow_nan=False) + "\n")
+        print_json([_object(change) for change in found], indent=1)
     else:
         print_table(HEAD, [_cells(change) for change in found])
         for note in _notes(found):

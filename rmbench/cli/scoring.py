@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import sys
 from pathlib import Path
 from typing import Annotated
@@ -11,7 +10,7 @@ import typer
 
 from rmbench.cli.arguments import option_values
 from rmbench.cli.catalog import load
-from rmbench.cli.terminal import say
+from rmbench.cli.terminal import print_json, say
 
 
 def score(
@@ -45,7 +44,7 @@ def score(
         with sys.stdin.buffer if file is None else file.open("rb") as source:
             for line in stream.score_stream(source, "standard input" if file is None else str(file), scorer, _warn):
                 lost += line["score"] is None and line["reason"] != "the reward gave None"
-                sys.stdout.write(json.dumps(line, ensure_ascii=False, allow_nan=False) + "\n")
+                print_json(line)
     finally:
         scorer.close()
     for name, ledger in scorer.ledgers.items():

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import codecs
+import io
+import json
+import os
 import sys
 from typing import TYPE_CHECKING, Any
 
@@ -11,6 +15,46 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from rich.progress import Progress as Bar
+    from typing_extensions import Buffer
+
+
+class _Results(io.FileIO):
+    """Standard output, with its name in the error of a write that fails."""
+
+    def write(self, data: Buffer, /) -> int:
+        """Write as ``FileIO`` does."""
+        try:
+            return super().write(data)
+        except OSError as error:
+            error.filename = "standard output"
+            raise
+
+
+def ready() -> None:
+    """Make the standard streams usable: open where they were closed, and stdout never stopped by a character."""
+    for number, name in enumerate(("stdin", "stdout", "stderr")):
+        if vars(sys)[name] is None:  # `>&-`: the next file that anybody opens would take its place
+            os.open(os.devnull, os.O_RDWR)
+            setattr(sys, name, os.fdopen(number, "w" if number else "r", encoding="utf-8"))
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        encoding, lines = sys.stdout.encoding, sys.stdout.line_buffering
+        results = io.BufferedWriter(_Results(1, "wb", closefd=False))
+        sys.stdout = io.TextIOWrapper(results, encoding, errors="backslashreplace", line_buffering=lines)
+
+
+def let_go() -> None:
+    """Drop what stdout did not take, so that the interpreter does not stumble over it at its end."""
+    try:
+        sys.stdout.flush()
+    except OSError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+
+
+def print_json(value: Any, *, indent: int | None = None) -> None:
+    """Write a JSON value and a line end to stdout: in ASCII where its encoding is not UTF-8."""
+    encoding = sys.stdout.encoding or "utf-8"  # a StringIO of a test has none
+    narrow = codecs.lookup(encoding).name != "utf-8"
+    sys.stdout.write(json.dumps(value, indent=indent, ensure_ascii=narrow, allow_nan=False) + "\n")
 
 
 def say(message: str) -> None:
