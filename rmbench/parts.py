@@ -105,7 +105,9 @@ def read_part(path: Path) -> pa.Table:
         RunFolderError: it is damaged.
     """
     try:
-        return pq.read_table(path)
+        return pq.read_table(
+            pa.BufferReader(path.read_bytes())
+        )  # no path: its bytes may be no UTF-8; no open file: pyarrow aborts at exit, at times
     except (pa.ArrowException, OSError) as error:
         raise RunFolderError(
             f"is damaged: {error}", where=str(path), help="rmbench run --resume redoes damaged parts"

@@ -38,11 +38,15 @@ class Failed(Exception):
 
 
 class Broken(Exception):
-    """The reward cannot be used at all: its contract is broken or it cannot be built."""
+    """The reward cannot be used at all: its contract is broken or it cannot be built.
 
-    def __init__(self, message: str, traceback: str = "") -> None:
+    ``refused`` is what ``build`` says of the options where it will not have them.
+    """
+
+    def __init__(self, message: str, traceback: str = "", *, refused: str = "") -> None:
         super().__init__(message)
         self.traceback = traceback
+        self.refused = refused
 
 
 class Stopped(Exception):
@@ -67,7 +71,9 @@ class Inline:
     def __init__(self, chosen: Chosen, runtime: Runtime) -> None:
         try:
             self.scorer = scoring.build(chosen.reward, chosen.options, runtime)
-        except (guard.Foreign, scoring.Contract) as error:
+        except guard.Foreign as error:
+            raise Broken(f"it could not be built: {error}", error.traceback, refused=scoring.refusal(error)) from error
+        except scoring.Contract as error:
             raise Broken(str(error)) from error
 
     def score(self, batch: Batch) -> Scores:
@@ -129,7 +135,7 @@ class Process:
             raise
         if not reply["ok"]:
             self._kill()
-            raise Broken(f"it could not be built: {reply['message']}", reply["traceback"])
+            raise Broken(f"it could not be built: {reply['message']}", reply["traceback"], refused=reply["refused"])
         self.notes = reply["notes"]
 
     def _drain(self, child: subprocess.Popen[bytes]) -> None:

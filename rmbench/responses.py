@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 
     from rmbench.api import Sample
 
+_WRITTEN = frozenset({"score", "reason", "parts"})  # of an earlier pass: replaced, never read
 _KNOWN = ROW | {"response"}
 
 
@@ -49,7 +50,7 @@ def read_responses(
 
 def _row(record: dict[str, Any], at: Place, default_id: str) -> dict[str, Any]:
     """Return the object as a task row with candidates and an id."""
-    row = {"id": default_id} | record
+    row = {"id": default_id} | {key: value for key, value in record.items() if key not in _WRITTEN}
     if isinstance(row["id"], int) and not isinstance(row["id"], bool):
         row["id"] = str(row["id"])
     if "response" not in record:

@@ -17,6 +17,7 @@ from rmbench.api import Result, Runtime
 from rmbench.errors import InputError, RMBenchError, RunFolderError
 from rmbench.manifest import feedable, make_manifest, skips
 from rmbench.overrides import Overrides
+from rmbench.preflight import check_options
 from rmbench.source import Source, open_source
 from rmbench.store import RunFolder, faults, folder_name, now, write_whole
 from rmbench.studies.rows import PROTOCOL
@@ -212,12 +213,14 @@ def execute(
     progress.stage("reading the data")
     sources = prepare(plan)
     plan = feedable(plan, sources) if lenient else plan
+    stop = stop or threading.Event()
+    runtime = Runtime(device=settings.device, seed=plan.seed)
+    workers = settings.workers or processors()
+    check_options(plan.rewards, runtime, timeout=plan.timeout, workers=workers, stop=stop)
     manifest = make_manifest(plan, sources, settings)
     folder, manifest = open_folder(plan, manifest, settings)
     try:
-        return _score_and_report(
-            plan, catalog, settings, (folder, manifest, sources), progress=progress, stop=stop or threading.Event()
-        )
+        return _score_and_report(plan, catalog, settings, (folder, manifest, sources), progress=progress, stop=stop)
     finally:
         folder.close()
 

@@ -32,6 +32,14 @@ class Scores:
     notes: list[str] = field(default_factory=list)
 
 
+REFUSALS = ("ValueError", "TypeError", "FileNotFoundError", "NotADirectoryError", "IsADirectoryError", "InputError")
+
+
+def refusal(error: guard.Foreign) -> str:
+    """Return what a builder said of its options, empty where it failed otherwise (a bug, a missing package)."""
+    return error.message if error.kind in REFUSALS else ""
+
+
 def build(reward: Reward, given: Mapping[str, Any], runtime: Runtime) -> Callable[[Batch], Any]:
     """Call the builder; what it raises becomes ``guard.Foreign``."""
     extra = {options.RUNTIME: runtime} if options.takes_runtime(reward.build) else {}

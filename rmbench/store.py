@@ -39,7 +39,10 @@ def folder_name(name: str) -> str:
 
 def canonical(value: Any) -> bytes:
     """Return indented JSON with a final newline; NaN is refused."""
-    return (json.dumps(value, indent=1, ensure_ascii=False, allow_nan=False) + "\n").encode()
+    try:
+        return (json.dumps(value, indent=1, ensure_ascii=False, allow_nan=False) + "\n").encode()
+    except UnicodeEncodeError:  # a path whose bytes are no UTF-8: its surrogates are written as escapes
+        return (json.dumps(value, indent=1, allow_nan=False) + "\n").encode()
 
 
 @contextmanager

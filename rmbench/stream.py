@@ -14,6 +14,7 @@ from rmbench.api import Batch, Runtime, Task
 from rmbench.checks import Once
 from rmbench.errors import InputError, PluginError
 from rmbench.halving import Ledger, score_rows, with_scores
+from rmbench.preflight import refused
 from rmbench.process import Broken, Inline, Process, Seat
 from rmbench.responses import read_responses
 from rmbench.source import BATCH_ROWS, batch
@@ -75,6 +76,8 @@ class Scorer:
                     seat, with_scores(given, {n: known[n] for n in one.uses}), self.ledgers[one.name], whole=whole
                 )
             except Broken as error:
+                if error.refused and one.options:
+                    raise refused(one, error.refused) from error
                 raise PluginError(str(error), where=f"reward {one.name}", help="rmbench show " + one.name) from error
             known[one.name] = tuple(scores.values)
         if scores is None:

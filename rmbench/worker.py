@@ -6,8 +6,12 @@ reach the driver but a reply on a private pipe. Messages: ``open``, ``score``, `
 
 from __future__ import annotations
 
+import ctypes
 import os
+import signal
 import sys
+import threading
+import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
 
@@ -19,6 +23,8 @@ from rmbench.plugins import load_reward
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+PR_SET_PDEATHSIG = 1  # of <sys/prctl.h>
+
 
 def private_pipes() -> tuple[BinaryIO, BinaryIO]:
     """Take the two pipes away from fd 0 and 1, so that a print goes to the log and a read finds nothing."""
@@ -28,6 +34,25 @@ def private_pipes() -> tuple[BinaryIO, BinaryIO]:
     os.dup2(nothing, 0)
     os.dup2(2, 1)
     return requests, replies
+
+
+def die_with_the_driver() -> None:
+    """End when the driver does, however it ends: a hung reward must not outlive a ``kill -9`` of the run.
+
+    Linux sends SIGKILL when the thread that started this process ends (the driver's threads outlive their workers);
+    elsewhere a thread looks each second whether the parent is still there.
+    """
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+        return
+    driver = os.getppid()
+
+    def watch() -> None:
+        while os.getppid() == driver:
+            time.sleep(1)
+        os._exit(1)
+
+    threading.Thread(target=watch, daemon=True).start()
 
 
 def _exactly(stream: BinaryIO) -> Callable[[int], bytes]:
@@ -85,15 +110,19 @@ class Session:
         try:
             return self.open(message) if message["op"] == "open" else self.score(message)
         except guard.Foreign as error:
-            return {"ok": False, "error": "raised", "message": str(error), "traceback": error.traceback}
+            return {
+                "ok": False, "error": "raised", "message": str(error), "traceback": error.traceback,
+                "refused": scoring.refusal(error),
+            }  # fmt: skip
         except scoring.Contract as error:
-            return {"ok": False, "error": "contract", "message": str(error), "traceback": ""}
+            return {"ok": False, "error": "contract", "message": str(error), "traceback": "", "refused": ""}
         except RMBenchError as error:
-            return {"ok": False, "error": "raised", "message": str(error), "traceback": ""}
+            return {"ok": False, "error": "raised", "message": str(error), "traceback": "", "refused": ""}
 
 
 def main() -> None:
     """Answer messages until the driver closes the pipe or says ``close``."""
+    die_with_the_driver()
     requests, replies = private_pipes()
     read, session = _exactly(requests), Session()
     while True:

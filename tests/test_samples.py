@@ -85,10 +85,10 @@ def test_every_field_arrives():
         "ties": [[2, 0]],
     })  # fmt: skip
     assert found == Sample(
-        "a", "Hi", (Turn("user", "Hi"),), context="c", references=("r", ""), subset="s", meta={"m": [1, None]},
+        "a", "Hi", (Turn("user", "Hi"),), context="c", references=("r", ""), subset="s", meta={"m": (1, None)},
         candidates=(
             Candidate("A", "x", {"coherence": 3.0}, {"coherence": (2.0, 4.0)}, {"rm": -1.5},
-                      {"rater_ids": {"coherence": ["r1", "r2"]}, "errors": [{"category": "c"}]}),
+                      {"rater_ids": {"coherence": ("r1", "r2")}, "errors": ({"category": "c"},)}),
             Candidate("candidate-1", "", meta={"k": 1}),
             Candidate("candidate-2", "z"),
         ),

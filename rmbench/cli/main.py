@@ -10,8 +10,9 @@ from typing import Annotated
 import click
 import typer
 
+from rmbench.checks import MOST_PROBLEMS
 from rmbench.cli import catalog, faults, reading, running, scoring, terminal
-from rmbench.errors import RMBenchError
+from rmbench.errors import InputErrors, RMBenchError
 
 app = typer.Typer(
     name="rmbench", no_args_is_help=True, add_completion=False, rich_markup_mode=None, pretty_exceptions_enable=False,
@@ -62,7 +63,8 @@ def invoke(arguments: list[str]) -> int:
         error.show()
         return 2
     except RMBenchError as error:
-        sys.stderr.write(f"rmbench: error: {error}\n")
+        for each in error.errors[:MOST_PROBLEMS] if isinstance(error, InputErrors) else (error,):
+            sys.stderr.write(f"rmbench: error: {each}\n")
         return error.exit_code
     return 0
 

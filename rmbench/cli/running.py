@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import shlex
 import signal
@@ -14,7 +15,9 @@ import typer
 
 from rmbench.cli.arguments import option_values
 from rmbench.cli.catalog import load
+from rmbench.cli.faults import bugs_of
 from rmbench.cli.terminal import Watched, say
+from rmbench.guard import plain
 
 if TYPE_CHECKING:
     from types import FrameType
@@ -95,10 +98,13 @@ def run(
 
     Without arguments the quickstart suite is run.
     """
+    from rmbench.errors import InputError
     from rmbench.overrides import Overrides
     from rmbench.runs import Settings
 
-    words = shlex.join(["rmbench", *sys.argv[1:]])
+    if math.isnan(max_unscored):  # no comparison of click's finds it out of range
+        raise InputError("--max-unscored is nan, expected a share from 0 to 1", help="--max-unscored 0.001")
+    words = plain(shlex.join(["rmbench", *sys.argv[1:]]))
     settings = Settings(
         out, resume=resume, force=force, device=device, workers=workers, max_unscored=max_unscored, command=words
     )
@@ -126,7 +132,8 @@ def _run(suite_name: str | None, settings: Settings, over: Overrides) -> Run:
     interrupt.install()
     lenient = suite_name is None and not over.rewards
     try:
-        return engine.execute(plan, catalog, settings, progress=progress, stop=interrupt.stop, lenient=lenient)
+        with bugs_of(settings.out or Path()):
+            return engine.execute(plan, catalog, settings, progress=progress, stop=interrupt.stop, lenient=lenient)
     except (KeyboardInterrupt, Stopped):
         progress.close()
         again = f"rmbench run --resume --out {shlex.quote(str(settings.out))}"
