@@ -47,12 +47,11 @@ def marks_of(merged: Merged, headline: Headline | None) -> Marks:
     }
 
 
-def agreement_tables(rows: Sequence[Result], headline: Headline, marks: Marks) -> tuple[Table, ...]:
-    """Return the tables of one task: margins, the main aspect by group, other aspects and subsets folded."""
+def agreement_tables(rows: Sequence[Result], main: str | None, marks: Marks) -> tuple[Table, ...]:
+    """Return the tables of one task: margins, the main aspect (None: stated preferences) by group, the rest folded."""
     agree = [row for row in rows if row.study == "agree" and row.reward and row.metric != MARGIN]
     plain_rows = [row for row in agree if is_plain(row) and row.system is None]
     whole = [row for row in plain_rows if row.subset is None]
-    main = next(iter(headline.values.values())).aspect
     aspects = sorted(
         {row.aspect for row in whole}, key=lambda aspect: (aspect != main, aspect is not None, aspect or "")
     )

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
 INK = "currentColor"  # the page's own text colour, so that one drawing serves light and dark
 COLOURS = {"reward": "#3f7fbf", "null": "#8c8c8c", "oracle": "#b8862f", "incomplete": "#c0563f"}
+PADDING = {"left": 40, "top": 4, "right": 8, "bottom": 4}  # left: a browser's font may be wider than the one measured
 ROW = 19  # pixels per dot
 WIDE, NARROW, COLUMNS = 640, 190, 3
 LABEL = 26  # characters of a name
@@ -53,7 +54,7 @@ def _styled(chart: Any) -> Any:
         "tickOpacity": 0.4,
     }
     return (
-        chart.configure(font="sans-serif", background="transparent", padding=4)
+        chart.configure(font="sans-serif", background="transparent", padding=PADDING)
         .configure_view(stroke=None)
         .configure_axis(**words, **lines)
         .configure_title(color=INK, fontSize=12, fontWeight="normal", anchor="start")

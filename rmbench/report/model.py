@@ -25,6 +25,7 @@ from rmbench.report.tables import Chart, Section, Table
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
+    from rmbench.api import Result
     from rmbench.report.board import Headline
     from rmbench.report.cards import TaskCard
 
@@ -109,14 +110,27 @@ def _task_section(
     return Section(
         title=card.name,
         paragraphs=(card.description,) if card.description else (),
-        facts=_facts(card, headline),
+        facts=_facts(card, headline, rows),
         charts=(*(agreement_chart(merged, headline) if headline else ()), *system_chart(rows, marks)),
-        tables=(*(agreement_tables(rows, headline, marks) if headline else ()), *system_tables(rows, marks)),
+        tables=(*agreement_tables(rows, _main(card, headline), marks), *system_tables(rows, marks)),
         examples=example_section(samples, card.name),
     )
 
 
-def _facts(card: TaskCard, headline: Headline | None) -> tuple[tuple[str, str], ...]:
+def _main(card: TaskCard, headline: Headline | None) -> str | None:
+    """Return the aspect whose tables stand open: that of the headline (None: stated preferences), else the card's."""
+    return next(iter(headline.values.values())).aspect if headline else card.main
+
+
+def _no_headline(rows: Sequence[Result]) -> str:
+    """Say what there is where a task has no headline."""
+    compared = [row for row in rows if row.study == "agree"]
+    if any(row.level == "pooled" and row.value is not None for row in compared):
+        return "none: no pair of texts that people order; the pooled correlations below are what there is"
+    return "none: the numbers asked for lack it" if compared else "none: nothing here compares rewards with people"
+
+
+def _facts(card: TaskCard, headline: Headline | None, rows: Sequence[Result]) -> tuple[tuple[str, str], ...]:
     good = (
         () if card.good is None or card.main is None else (("high quality", f"{card.main} of {card.good:g} or more"),)
     )
@@ -127,6 +141,6 @@ def _facts(card: TaskCard, headline: Headline | None) -> tuple[tuple[str, str], 
         ("rows", count(card.rows)),
         ("licence", card.licence),
         ("label", card.label if card.label != UNKNOWN else UNKNOWN),
-        ("headline", headline.words if headline else "none: no labels"),
+        ("headline", headline.words if headline else _no_headline(rows)),
         *good,
     )

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from rmbench.report.board import CHANCE, Board, Headline, Standing, why_unranked
-from rmbench.report.numbers import interval, listing, number, plural
+from rmbench.report.numbers import UNKNOWN, interval, listing, number, plural
 from rmbench.report.tables import Cell, Chart, Head, Line, Panel, Point, Table
 
 if TYPE_CHECKING:
@@ -18,6 +18,10 @@ MEAN_RULE = (
     "The mean is that of the tasks' headlines; its interval takes tasks as independent "
     "(root of the summed squared arms, over the number of tasks)."
 )
+MARGIN_RULE = (
+    "Over best null: the mean over the tasks of a reward's margin over the best null reward of each task, "
+    "which need not be the same one."
+)
 
 
 def board_table(board: Board, merged: Merged, found: Sequence[Headline]) -> Table:
@@ -26,7 +30,7 @@ def board_table(board: Board, merged: Merged, found: Sequence[Headline]) -> Tabl
     reasons = {standing.reward: why_unranked(standing, merged.tasks, own) for standing in board.standings}
     k = len(board.tasks)
     caption = f"Over {plural(k, 'task')} ({listing(board.tasks, 20)}); chance is 0.5. "
-    caption += MEAN_RULE if k > 1 else f"Headline: {own[0].words}."
+    caption += f"{MEAN_RULE} {MARGIN_RULE}" if k > 1 else f"Headline: {own[0].words}."
     return Table(
         title=f"Kind: {board.kind}" if board.kind else "All tasks",
         caption=caption,
@@ -50,17 +54,17 @@ def board_chart(board: Board) -> tuple[Chart, ...]:
     if not any(point.mark == "reward" for point in points):
         return ()
     caption = f"Mean agreement over {plural(len(board.tasks), 'task')}, with 95 % intervals."
-    return (dot_chart("mean agreement with the labels", caption, points),)
+    return (dot_chart("mean agreement with the labels", caption, points, best="the best mean of one null reward"),)
 
 
-def dot_chart(axis: str, caption: str, points: Sequence[Point]) -> Chart:
+def dot_chart(axis: str, caption: str, points: Sequence[Point], *, best: str = "the best null reward") -> Chart:
     """Return dots with their intervals, a dashed line at chance and a solid one at the best null reward."""
     nulls = [point for point in points if point.mark == "null"]
-    best = max(nulls, key=lambda point: point.value, default=None)
-    rules = [(CHANCE, "chance")] + ([(best.value, "best null")] if best else [])
+    highest = max(nulls, key=lambda point: point.value, default=None)
+    rules = [(CHANCE, "chance")] + ([(highest.value, "best null")] if highest else [])
     caption += f" Dashed line: chance ({CHANCE})."
-    if best:
-        caption += f" Solid line: the best null reward ({best.label}, {best.value:.3f})."
+    if highest:
+        caption += f" Solid line: {best} ({highest.label}, {highest.value:.3f})."
     return Chart(caption, (Panel(axis, tuple(points), tuple(rules)),))
 
 
@@ -92,10 +96,13 @@ def _status(run: RunCard) -> str:
 
 def _extent(merged: Merged) -> str:
     nulls = sum(card.null for card in merged.rewards.values())
-    kinds = sorted({card.kind for card in merged.tasks.values()})
+    oracles = sum(card.oracle and not card.null for card in merged.rewards.values())
+    kinds = sorted({card.kind for card in merged.tasks.values()} - {UNKNOWN})
     limits = sorted({run.limit for run in merged.runs if run.limit is not None})
-    rewards = plural(len(merged.rewards) - nulls, "reward")
-    said = f"{rewards} and {plural(nulls, 'null reward')} on {plural(len(merged.tasks), 'task')} ({listing(kinds)})."
+    counts = [plural(len(merged.rewards) - nulls - oracles, "reward"), plural(nulls, "null reward")]
+    counts += [plural(oracles, "oracle")] if oracles else []
+    of = f" ({listing(kinds)})" if kinds else ""
+    said = f"{listing(counts)} on {plural(len(merged.tasks), 'task')}{of}."
     if limits:
         said += f" Only a seeded sample of each task was measured (limit {listing(map(str, limits))})."
     return said
@@ -103,13 +110,13 @@ def _extent(merged: Merged) -> str:
 
 def _verdict(merged: Merged, found: Sequence[Headline], boards: Sequence[Board]) -> Iterable[str]:
     if not found:
-        yield "No task carries labels, so nothing is ranked: the tables show what each reward gives to systems."
+        yield "No task has a headline (pairs of texts that people order, or good texts and others): nothing is ranked."
         return
     yield _winner(boards[0])
     for board in boards[1:]:
         yield f"{board.kind}: {_winner(board)}"
     yield from _nulls(merged, found)
-    incomplete = [s.reward for s in boards[0].standings if "incomplete" in s.marks]
+    incomplete = [s.reward for s in boards[0].standings if "incomplete" in s.marks and "oracle" not in s.marks]
     if incomplete:
         yield f"Unscored rows keep {listing(incomplete)} off the ranking."
     partial = [s.reward for s in boards[0].standings if "partial" in s.marks and "incomplete" not in s.marks]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from rich import box
@@ -9,6 +10,7 @@ from rich.table import Table as RichTable
 from rich.text import Text
 
 from rmbench.report.escape import plain
+from rmbench.report.numbers import MISSING
 
 if TYPE_CHECKING:
     from rmbench.report.model import Report
@@ -16,9 +18,20 @@ if TYPE_CHECKING:
 
 
 def tables(report: Report) -> list[RichTable]:
-    """Return the boards as tables; where no task has labels, the mean rewards by system."""
-    chosen = report.leaders or [section.tables[0] for section in report.sections if section.charts and section.tables]
+    """Return the boards as tables; where no task has a headline, the first table of each task that has a value."""
+    sections = [section for section in report.sections if section.title in report.merged.tasks]
+    first = (next(filter(_has_value, section.tables), None) for section in sections)
+    chosen = report.leaders or [
+        replace(table, title=f"{section.title}: {table.title}")
+        for section, table in zip(sections, first, strict=True)
+        if table
+    ]
     return [_rich(table) for table in chosen]
+
+
+def _has_value(table: Table) -> bool:
+    numbers = [at for at, head in enumerate(table.heads) if head.name != "unscored"]
+    return any(line.cells[at].text not in ("", MISSING) for line in table.lines for at in numbers)
 
 
 def _rich(table: Table) -> RichTable:
@@ -26,8 +39,10 @@ def _rich(table: Table) -> RichTable:
         title=Text(plain(table.title), style="bold"), title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False
     )
     shown.add_column(Text(plain(table.corner)), overflow="fold")
+    names = [head.name for head in table.heads]
     for head in table.heads:
-        shown.add_column(Text(plain(head.name)), justify="right" if head.numeric else "left", overflow="fold")
+        title = head.name if names.count(head.name) == 1 else f"{head.name} {head.note}"  # as kendall at three levels
+        shown.add_column(Text(plain(title)), justify="right" if head.numeric else "left", overflow="fold")
     for line in table.lines:
         shown.add_row(_label(line), *map(_cell, line.cells), style="dim" if line.marks else "")
     return shown
