@@ -23,7 +23,7 @@ INTERVAL = "ci"
 TEXTS = tuple(name for name in FIELDS if name not in (*COUNTS, *NUMBERS, INTERVAL))
 NEEDED = ("study", "metric")
 BOUNDS = 2
-HELP = "run `rmbench verify` on the run folder"
+HELP = "remove results.json and run `rmbench run --resume --out RUN`: it is computed again from the rows"
 
 
 def to_json(run: Mapping[str, Any], results: Sequence[Result]) -> bytes:

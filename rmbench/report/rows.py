@@ -17,7 +17,7 @@ COUNTS = ("seed", "step", "resamples", "n", "rows", "pairs", "skipped", "unscore
 NUMBERS = ("value", "p", "p_holm")
 TEXTS = tuple(name for name in FIELDS if name not in (*COUNTS, *NUMBERS, "ci"))
 PLACE = FIELDS[: FIELDS.index("value")]
-_HELP = "run `rmbench verify` on the run folder"
+_HELP = "remove results.json and run `rmbench run --resume --out RUN`: it is computed again from the rows"
 
 
 def read_rows(rows: Sequence[Mapping[str, Any]]) -> tuple[Result, ...]:

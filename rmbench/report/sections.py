@@ -248,6 +248,5 @@ def _facts(run: RunCard) -> Iterable[tuple[str, str]]:
 
 def again_section(merged: Merged) -> Section:
     """Return the commands that make the numbers again."""
-    words = "The command that made the run. rmbench verify RUN recomputes every number from the stored rows; "
-    words += "rmbench reproduce RUN scores again and compares."
+    words = "The command that made the run: with the same data and versions it gives the same bytes in results.json."
     return Section("Reproduce", (words,), commands=tuple(dict.fromkeys(run.command for run in merged.runs)))

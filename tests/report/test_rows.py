@@ -31,7 +31,7 @@ def test_a_damaged_row_is_an_error_that_names_it(change):
     with pytest.raises(RunFolderError, match="results row 1") as caught:
         read_rows(rows)
     assert caught.value.exit_code == 5
-    assert "help: run `rmbench verify`" in str(caught.value)
+    assert "help: remove results.json and run `rmbench run --resume" in str(caught.value)
 
 
 def test_a_missing_key_is_named():
