@@ -16,9 +16,7 @@ from collections.abc import Callable, Iterable
 from functools import cache
 from hashlib import sha1
 from pathlib import Path
-from typing import TypeVar
-
-Function = TypeVar("Function", bound=Callable[..., object])
+from typing import Any
 
 IMPORT = 1.0  # seconds: numba itself
 COLD = 2.5  # a function that was never compiled here
@@ -30,7 +28,7 @@ _loaded: set[str] = set()
 _spent: Counter[tuple[str, ...]] = Counter()
 
 
-def compiled(function: Function) -> Function:
+def compiled(function: Callable[..., Any]) -> Callable[..., Any]:
     """Compile a function where it is first called (decorator): cached on disk, running without the interpreter lock.
 
     The cache lies beside the package where that may be written, else in the user's cache folder (``NUMBA_CACHE_DIR``
@@ -40,10 +38,9 @@ def compiled(function: Function) -> Function:
     import numba
 
     try:
-        result: Function = numba.njit(cache=True, nogil=True)(function)
+        return numba.njit(cache=True, nogil=True)(function)
     except RuntimeError:  # numba found no folder that may be written
-        result = numba.njit(nogil=True)(function)
-    return result
+        return numba.njit(nogil=True)(function)
 
 
 def ready(estimate_seconds: float, kernels: Iterable[str] = ()) -> bool:

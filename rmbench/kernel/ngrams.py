@@ -14,7 +14,7 @@ GOLDEN = np.int64(-7046029254386353131)  # 2**64 divided by the golden ratio, as
 
 
 @compiled
-def count_words(numbers, bounds, size, runs, pairs):  # type: ignore[no-untyped-def]
+def count_words(numbers, bounds, size, runs, pairs):
     """Return the clipped number of shared words of each pair: int64, (pairs,)."""
     hits = np.zeros(pairs, np.int64)
     wanted, used = np.zeros(size, np.int32), np.zeros(size, np.int32)
@@ -39,7 +39,7 @@ def count_words(numbers, bounds, size, runs, pairs):  # type: ignore[no-untyped-
 
 
 @compiled
-def find(keys, key, bits):  # type: ignore[no-untyped-def]
+def find(keys, key, bits):
     """Return the slot of a key (never 0) in a table with 0 in its free slots, or the free slot it would take."""
     slot = (key * GOLDEN >> (64 - bits)) & ((1 << bits) - 1)
     while keys[slot] != key and keys[slot] != 0:
@@ -48,7 +48,7 @@ def find(keys, key, bits):  # type: ignore[no-untyped-def]
 
 
 @compiled
-def fill(keys, wanted, words, bits):  # type: ignore[no-untyped-def]
+def fill(keys, wanted, words, bits):
     """Count the pairs of words of a reference in an empty table. A key is both numbers, the first one plus one."""
     for place in range(words.size - 1):
         key = ((np.int64(words[place]) + 1) << 32) | np.int64(words[place + 1])
@@ -58,7 +58,7 @@ def fill(keys, wanted, words, bits):  # type: ignore[no-untyped-def]
 
 
 @compiled
-def shared_pairs(keys, wanted, used, words, bits):  # type: ignore[no-untyped-def]
+def shared_pairs(keys, wanted, used, words, bits):
     """Return the clipped number of pairs of words that are in the table."""
     shared = 0
     for place in range(words.size - 1):
@@ -71,7 +71,7 @@ def shared_pairs(keys, wanted, used, words, bits):  # type: ignore[no-untyped-de
 
 
 @compiled
-def count_pairs(numbers, bounds, runs, pairs):  # type: ignore[no-untyped-def]
+def count_pairs(numbers, bounds, runs, pairs):
     """Return the clipped number of shared pairs of neighbouring words of each pair of texts: int64, (pairs,)."""
     hits = np.zeros(pairs, np.int64)
     keys, wanted, used = np.zeros(16, np.int64), np.zeros(16, np.int32), np.zeros(16, np.int32)
@@ -83,8 +83,8 @@ def count_pairs(numbers, bounds, runs, pairs):  # type: ignore[no-untyped-def]
             while (1 << bits) < 2 * words.size:
                 bits += 1
             if keys.size < (1 << bits):
-                keys, wanted, used = np.zeros(1 << bits, np.int64), np.zeros(1 << bits, np.int32), used
-                used = np.zeros(1 << bits, np.int32)
+                keys = np.zeros(1 << bits, np.int64)
+                wanted, used = np.zeros(1 << bits, np.int32), np.zeros(1 << bits, np.int32)
             keys[: 1 << bits] = 0
             wanted[: 1 << bits] = 0
             fill(keys, wanted, words, bits)

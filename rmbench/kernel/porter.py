@@ -10,6 +10,7 @@ from rmbench.kernel.compiled import compiled
 
 UNSTEMMED = 3  # rouge-score stems longer words only
 WIDTH = 8
+BLOCK = 8  # bytes
 # suffix and replacement, in the order in which they are tried: the first suffix that fits decides
 STEP_2 = (
     "ational ate, tional tion, enci ence, anci ance, izer ize, bli ble, alli al, entli ent, eli e, ousli ous, "
@@ -31,7 +32,7 @@ def _table(rules: str, column: int) -> tuple[np.ndarray, np.ndarray]:
     return np.array(rows, np.uint8), np.array([len(word) for word in words])
 
 
-RULES = ", ".join((STEP_2, STEP_3, STEP_4, IRREGULAR))
+RULES = f"{STEP_2}, {STEP_3}, {STEP_4}, {IRREGULAR}"
 SUFFIXES, SUFFIX_LENGTHS = _table(RULES, 0)
 ENDINGS, ENDING_LENGTHS = _table(RULES, 1)
 AFTER_2 = len(STEP_2.split(", "))
@@ -45,13 +46,13 @@ A, B, D, E, G, I, L, N, O, S, T, U, W, X, Y, Z = (np.uint8(ord(letter)) for lett
 
 
 @compiled
-def vowel(letter):  # type: ignore[no-untyped-def]
+def vowel(letter):
     """Return whether a letter is one of a, e, i, o, u."""
-    return letter == A or letter == E or letter == I or letter == O or letter == U  # noqa: PLR1714 - compiled
+    return letter == A or letter == E or letter == I or letter == O or letter == U
 
 
 @compiled
-def consonant(word, place):  # type: ignore[no-untyped-def]
+def consonant(word, place):
     """Return whether a letter is a consonant: no vowel, and no y after a consonant."""
     other = False
     while place > 0 and word[place] == Y:
@@ -61,7 +62,7 @@ def consonant(word, place):  # type: ignore[no-untyped-def]
 
 
 @compiled
-def measure(word, length):  # type: ignore[no-untyped-def]
+def measure(word, length):
     """Return how often a consonant follows a vowel."""
     count, before = 0, False
     for place in range(length):
@@ -72,7 +73,7 @@ def measure(word, length):  # type: ignore[no-untyped-def]
 
 
 @compiled
-def has_vowel(word, length):  # type: ignore[no-untyped-def]
+def has_vowel(word, length):
     """Return whether any letter is a vowel (a y is one after a consonant)."""
     for place in range(length):
         if not consonant(word, place):
@@ -81,13 +82,13 @@ def has_vowel(word, length):  # type: ignore[no-untyped-def]
 
 
 @compiled
-def ends_twice(word, length):  # type: ignore[no-untyped-def]
+def ends_twice(word, length):
     """Return whether the last two letters are the same consonant."""
     return length > 1 and word[length - 1] == word[length - 2] and consonant(word, length - 1)
 
 
 @compiled
-def ends_short(word, length):  # type: ignore[no-untyped-def]
+def ends_short(word, length):
     """Return whether the end is consonant, vowel, consonant other than w, x, y; or all is vowel, consonant."""
     if length == 2:
         return not consonant(word, 0) and consonant(word, 1)
@@ -97,12 +98,12 @@ def ends_short(word, length):  # type: ignore[no-untyped-def]
         and consonant(word, length - 3)
         and not consonant(word, length - 2)
         and consonant(word, length - 1)
-        and not (last == W or last == X or last == Y)  # noqa: PLR1714 - compiled
+        and not (last == W or last == X or last == Y)
     )
 
 
 @compiled
-def ends_in(word, length, rule):  # type: ignore[no-untyped-def]
+def ends_in(word, length, rule):
     """Return whether a word ends in the suffix of a rule."""
     size = SUFFIX_LENGTHS[rule]
     if size > length:
@@ -114,7 +115,7 @@ def ends_in(word, length, rule):  # type: ignore[no-untyped-def]
 
 
 @compiled
-def put(word, stem, rule):  # type: ignore[no-untyped-def]
+def put(word, stem, rule):
     """Write the ending of a rule behind a stem; return the new length."""
     for place in range(ENDING_LENGTHS[rule]):
         word[stem + place] = ENDINGS[rule, place]
@@ -122,7 +123,7 @@ def put(word, stem, rule):  # type: ignore[no-untyped-def]
 
 
 @compiled
-def strip(word, length, first, after, least):  # type: ignore[no-untyped-def]
+def strip(word, length, first, after, least):
     """Apply the first rule whose suffix fits, if the measure of what is left is more than ``least``."""
     for rule in range(first, after):
         if ends_in(word, length, rule):
@@ -130,13 +131,13 @@ def strip(word, length, first, after, least):  # type: ignore[no-untyped-def]
             # the l of "logi" counts as part of what is left; "ion" needs an s or t before it
             fits = measure(word, stem + (rule == LOGI)) > least
             if fits and rule == ION:
-                fits = word[stem - 1] == S or word[stem - 1] == T  # noqa: PLR1714 - compiled
+                fits = word[stem - 1] == S or word[stem - 1] == T
             return put(word, stem, rule) if fits else length
     return length
 
 
 @compiled
-def step_1a(word, length):  # type: ignore[no-untyped-def]
+def step_1a(word, length):
     """Take away a plural s."""
     if word[length - 1] != S:
         return length
@@ -148,7 +149,7 @@ def step_1a(word, length):  # type: ignore[no-untyped-def]
 
 
 @compiled
-def step_1b(word, length):  # type: ignore[no-untyped-def]
+def step_1b(word, length):
     """Take away ed and ing, and mend what is left."""
     stem = length
     if length > 1 and word[length - 1] == D and word[length - 2] == E:
@@ -166,7 +167,7 @@ def step_1b(word, length):  # type: ignore[no-untyped-def]
         word[stem] = E
         return stem + 1
     if ends_twice(word, stem):
-        return stem if last == L or last == S or last == Z else stem - 1  # noqa: PLR1714 - compiled
+        return stem if last == L or last == S or last == Z else stem - 1
     if measure(word, stem) == 1 and ends_short(word, stem):
         word[stem] = E
         return stem + 1
@@ -174,7 +175,7 @@ def step_1b(word, length):  # type: ignore[no-untyped-def]
 
 
 @compiled
-def stem(word, length):  # type: ignore[no-untyped-def]
+def stem(word, length):
     """Stem the word in the buffer; return its new length."""
     for rule in range(AFTER_4, SUFFIX_LENGTHS.size):
         if SUFFIX_LENGTHS[rule] == length and ends_in(word, length, rule):
@@ -196,16 +197,24 @@ def stem(word, length):  # type: ignore[no-untyped-def]
 
 
 @compiled
-def stems(data, starts, lengths):  # type: ignore[no-untyped-def]
-    """Return the stems of the words at these places as bytes, each with a space behind it."""
-    result = np.empty(lengths.sum() + lengths.size, np.uint8)
+def stems(data, places, words):
+    """Return the stems of some words as bytes, a space behind each; read-only, laid out as ``words.joined`` does.
+
+    ``places`` are where words begin and end in the data, in turn; ``words`` the indices of the words to stem.
+    """
+    most = 2 * BLOCK
+    for index in range(words.size):
+        most += places[2 * words[index] + 1] - places[2 * words[index]] + 1
+    result = np.full(most // BLOCK * BLOCK, SPACE, np.uint8)
     end = 0
-    for index in range(starts.size):
-        length = lengths[index]
-        word = result[end : end + length + 1]
-        word[:length] = data[starts[index] : starts[index] + length]
+    for index in range(words.size):
+        start = places[2 * words[index]]
+        length = places[2 * words[index] + 1] - start
+        word = result[end : end + length]
+        word[:] = data[start : start + length]
         if length > UNSTEMMED:
-            length = stem(word, length)
-        word[length] = SPACE
+            short = stem(word, length)
+            word[short:] = SPACE
+            length = short
         end += length + 1
-    return result[:end]
+    return result[: (end // BLOCK + 2) * BLOCK]
