@@ -11,7 +11,6 @@ gets the compiled path once it would have paid for itself, and no user waits mor
 import os
 import sys
 import threading
-from collections import Counter
 from collections.abc import Callable, Iterable
 from functools import cache
 from hashlib import sha1
@@ -25,7 +24,7 @@ VARIABLE = "RMBENCH_COMPILED"
 
 _lock = threading.Lock()
 _loaded: set[str] = set()
-_spent: Counter[tuple[str, ...]] = Counter()
+_spent: dict[tuple[str, ...], float] = {}
 
 
 def compiled(function: Callable[..., Any]) -> Callable[..., Any]:
@@ -48,30 +47,40 @@ def ready(estimate_seconds: float, kernels: Iterable[str] = ()) -> bool:
 
     Args:
         estimate_seconds: the plain path's time for this call, estimated.
-        kernels: the compiled functions that the work needs, as ``module.function`` (``words.tokenise``).
+        kernels: the compiled functions that the work needs, as ``module.function`` (``splits.edges``), or modules.
     """
-    forced = os.environ.get(VARIABLE, "")
-    if forced not in {"", "0", "1"}:
-        raise ValueError(f"{VARIABLE} is {forced!r}, expected 0 or 1")
     names = tuple(sorted(kernels))
+    forced = _forced()
     with _lock:
-        if forced:
-            use = forced == "1"
-        else:
-            _spent[names] += estimate_seconds  # type: ignore[assignment]
-            use = _spent[names] >= _cost(names)
+        if forced is None:
+            _spent[names] = _spent.get(names, 0.0) + estimate_seconds
+        use = _spent[names] >= _cost(names) if forced is None else forced
         if use:
             _loaded.update(names)
     return use
 
 
+def cost(kernels: Iterable[str]) -> float:
+    """Return the seconds until compiled functions can run in this process; no estimate need be more precise.
+
+    0 where they have run or are asked for by ``RMBENCH_COMPILED``.
+    """
+    return _cost(tuple(sorted(kernels))) if _forced() is None else 0.0
+
+
+def _forced() -> bool | None:
+    value = os.environ.get(VARIABLE, "")
+    if value not in {"", "0", "1"}:
+        raise ValueError(f"{VARIABLE} is {value!r}, expected 0 or 1")
+    return value == "1" if value else None
+
+
 def _cost(names: tuple[str, ...]) -> float:
-    """Return the seconds until these functions can run in this process."""
     missing = [name for name in names if name not in _loaded]
-    if not missing and names:
+    if names and not missing:
         return 0.0
     start = 0.0 if "numba" in sys.modules else IMPORT
-    return start + sum(WARM if cached(name) else COLD for name in missing or ("",))
+    return start + sum(WARM if cached(name) else COLD for name in missing)
 
 
 @cache
@@ -85,6 +94,7 @@ def folders() -> tuple[Path, ...]:
 
 
 def cached(kernel: str) -> bool:
-    """Return whether a function (``module.function``) lies compiled in a cache folder, for this Python."""
+    """Return whether a function (``module.function``), or any of a module, lies compiled in a cache folder."""
     version = f"py{sys.version_info.major}{sys.version_info.minor}"
-    return any(any(folder.glob(f"{kernel}-*.{version}.nbi")) for folder in folders())
+    pattern = f"{kernel}-*.{version}.nbi" if "." in kernel else f"{kernel}.*.{version}.nbi"
+    return any(any(folder.glob(pattern)) for folder in folders())

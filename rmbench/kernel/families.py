@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from rmbench.errors import did_you_mean
 from rmbench.kernel import rouge
 from rmbench.kernel.checks import choice, flag, whole
-from rmbench.kernel.compiled import ready
+from rmbench.kernel.compiled import cost, ready
 
 Column = NDArray[np.float64]
 Check = Callable[[str, object], None]
@@ -79,7 +79,6 @@ RULES: Mapping[str, Rule] = {
 }
 # seconds of sacrebleu for a character of response and references, and the compiled modules that would do its work
 SACREBLEU = {"bleu": (5e-7, "grams"), "chrf": (2e-6, "chars"), "ter": (4e-5, "shifts")}
-ENOUGH = 60.0  # seconds: more than anything takes to compile
 ORDERS = {"diversity": 2, "repetition": 3}
 
 
@@ -134,14 +133,14 @@ def plan(options: Mapping[str, Options], blocks: Blocks) -> list[Score]:
     ]
 
 
-def _estimate(blocks: Blocks, seconds: Callable[[Rows], float]) -> float:
-    """Return the plain path's seconds, added up until they are enough for any decision."""
-    total = 0.0
+def _worth(blocks: Blocks, seconds: Callable[[Rows], float], kernels: Sequence[str]) -> bool:
+    """Return whether to use compiled code, from the plain path's seconds added up until they decide."""
+    enough, total = cost(kernels), 0.0
     for rows in blocks():
         total += seconds(rows)
-        if total > ENOUGH:
+        if total >= enough:
             break
-    return total
+    return ready(total, kernels)
 
 
 def _rouge(options: Mapping[str, Options], blocks: Blocks) -> Iterator[Score]:
@@ -152,7 +151,7 @@ def _rouge(options: Mapping[str, Options], blocks: Blocks) -> Iterator[Score]:
         groups.setdefault(split, {})[name] = own.get("references", "max")
     for (stemmer, lowercase), names in groups.items():
         estimate = partial(_rouge_seconds, names=tuple(names), stemmer=stemmer)
-        use = ready(_estimate(blocks, estimate), rouge.kernels(tuple(names), stemmer=stemmer))
+        use = _worth(blocks, estimate, rouge.kernels(tuple(names), stemmer=stemmer))
         score = partial(rouge.scores, names=names, stemmer=stemmer, lowercase=lowercase, use_compiled=use)
         yield partial(_on_references, score)
 
@@ -168,7 +167,7 @@ def _on_references(score: Callable[..., Mapping[str, Column]], rows: Rows) -> Ma
 def _sacrebleu(name: str, options: Options, blocks: Blocks) -> Score:
     """Return sacrebleu's or the compiled function of one of its metrics."""
     each, kernel = SACREBLEU[name]
-    use = ready(_estimate(blocks, lambda rows: each * _characters(rows)), (kernel,))
+    use = _worth(blocks, lambda rows: each * _characters(rows), (kernel,))
     family = import_module(f"rmbench.kernel.{name}")
     return partial(_on_references, partial(family.scores if use else family.plain, **options))
 

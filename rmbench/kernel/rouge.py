@@ -8,7 +8,7 @@ import math
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from itertools import pairwise
+from itertools import chain, pairwise
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
@@ -210,20 +210,15 @@ def _scores(hits: NDArray[np.int64], own: NDArray[np.int64], theirs: NDArray[np.
 
 def laid_out(responses: Texts, references: References) -> Layout:
     """Lay out rows, the references of a run of rows once."""
-    texts, starts, firsts = list(responses), [], []
-    before: Sequence[str] | None = None
-    for row, many in enumerate(references):
-        if before is None or (many is not before and many != before):
-            before = many
-            starts.append(row)
-            firsts.append(len(texts))
-            texts.extend(many)
+    new = [before is not many and before != many for before, many in pairwise(references)]
+    starts = [row for row, fresh in enumerate([True, *new][: len(references)]) if fresh]
+    unique = [references[row] for row in starts]
     rows = np.array([*starts, len(responses)], np.int64)
-    first = np.array([*firsts, len(texts)], np.int64)
+    first = len(responses) + np.cumsum([0, *map(len, unique)])
     each, many_each = np.diff(rows), np.diff(first)
     counts = np.repeat(many_each, each)
     bounds = np.concatenate(([0], np.cumsum(counts)))
     runs = np.stack([rows[:-1], rows[1:], first[:-1], first[1:], bounds[rows[:-1]]], axis=1)
     own = np.repeat(np.arange(len(responses)), counts)
     theirs = np.repeat(first[:-1], each)[own] + np.arange(len(own)) - bounds[own]
-    return Layout(texts, runs, bounds, own, theirs)
+    return Layout([*responses, *chain.from_iterable(unique)], runs, bounds, own, theirs)

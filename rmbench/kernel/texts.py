@@ -99,12 +99,15 @@ def _rows(
     piece: tuple[int, int], responses: Sequence[str], references: References | None, sources: Sequence[str] | None
 ) -> Rows:
     start, stop = piece
-    own = () if references is None else references[start:stop]
-    return Rows(
-        responses[start:stop],
-        [(texts,) if isinstance(texts, str) else texts for texts in own],
-        () if sources is None else sources[start:stop],
-    )
+    own: Sequence[Any] = () if references is None else references[start:stop]
+    # zip is the quick way to a tuple for each text
+    many = list(zip(own, strict=True)) if _plain(own) else [(one,) if isinstance(one, str) else one for one in own]
+    return Rows(responses[start:stop], many, () if sources is None else sources[start:stop])
+
+
+def _plain(column: Sequence[Any]) -> bool:
+    """Return whether each entry is one text."""
+    return set(map(type, column)) <= {str}
 
 
 def _blocks(responses: Sequence[str], references: References | None, sources: Sequence[str] | None) -> Iterator[Rows]:
@@ -124,7 +127,9 @@ def chunks(
     while start < len(responses):
         stop = min(start + ROWS, len(responses))
         size = sum(map(len, responses[start:stop]))
-        size += 0 if references is None else sum(map(_size, references[start:stop]))
+        if references is not None:
+            some = references[start:stop]
+            size += sum(map(len if _plain(some) else _size, some))
         size += 0 if sources is None else sum(map(len, sources[start:stop]))
         if size > CHARACTERS:
             size, stop = 0, start
@@ -160,7 +165,7 @@ def _column(what: str, values: Sequence[Any]) -> Sequence[Any]:
 
 def _texts(what: str, values: Sequence[Any]) -> Sequence[str]:
     texts = _column(what, values)
-    if not set(map(type, texts)) <= {str}:
+    if not _plain(texts):
         for row, text in enumerate(texts):
             if not isinstance(text, str):
                 raise TypeError(f"row {row}: {what} holds {text!r:.50}, expected a text")
@@ -175,7 +180,7 @@ def _matching(what: str, values: Sequence[Any] | None, rows: int) -> Sequence[An
     if len(column) != rows:
         last = min(rows, len(column))
         raise ValueError(f"{rows} responses, but {what} for {len(column)}: row {last} has no match")
-    if not set(map(type, column)) <= {str}:
+    if not _plain(column):
         for row, texts in enumerate(column):
             if not isinstance(texts, (str, list, tuple)):
                 raise TypeError(f"row {row}: {what} holds {texts!r:.50}, expected a text or a list of texts")
