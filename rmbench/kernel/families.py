@@ -78,7 +78,7 @@ RULES: Mapping[str, Rule] = {
     "density": Rule({}, "sources"),
 }
 # seconds of sacrebleu for a character of response and references, and the compiled modules that would do its work
-SACREBLEU = {"bleu": (5e-7, "grams"), "chrf": (2e-6, "chars"), "ter": (4e-5, "shifts")}
+SACREBLEU = {"bleu": (5e-7, "mteval"), "chrf": (2e-6, "chars"), "ter": (4e-5, "shifts")}
 ORDERS = {"diversity": 2, "repetition": 3}
 
 
