@@ -12,7 +12,6 @@ import os
 import sys
 import threading
 from collections.abc import Callable, Iterable
-from functools import cache
 from hashlib import sha1
 from pathlib import Path
 from typing import Any
@@ -83,18 +82,25 @@ def _cost(names: tuple[str, ...]) -> float:
     return start + sum(WARM if cached(name) else COLD for name in missing)
 
 
-@cache
-def folders() -> tuple[Path, ...]:
-    """Return the folders in which numba may keep what it compiled of this package, the first one first."""
+def folder() -> Path | None:
+    """Return the folder in which numba keeps what it compiles of this package: the first one that may be written."""
     here = Path(__file__).resolve().parent
     unique = f"{here.name}_{sha1(str(here).encode(), usedforsecurity=False).hexdigest()}"
     own = os.environ.get("NUMBA_CACHE_DIR")
     home = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
-    return ((Path(own) / unique,) if own else ()) + (here / "__pycache__", home / "numba" / unique)
+    candidates = (*([Path(own) / unique] if own else []), here / "__pycache__", home / "numba" / unique)
+    return next((path for path in candidates if _writable(path)), None)
+
+
+def _writable(path: Path) -> bool:
+    """Return whether a folder may be written, or made where it is missing."""
+    there = next(ancestor for ancestor in (path, *path.parents) if ancestor.exists())
+    return there.is_dir() and os.access(there, os.W_OK | os.X_OK)
 
 
 def cached(kernel: str) -> bool:
-    """Return whether a function (``module.function``), or any of a module, lies compiled in a cache folder."""
+    """Return whether a function (``module.function``), or any of a module, lies compiled in the cache folder."""
+    place = folder()
     version = f"py{sys.version_info.major}{sys.version_info.minor}"
     pattern = f"{kernel}-*.{version}.nbi" if "." in kernel else f"{kernel}.*.{version}.nbi"
-    return any(any(folder.glob(pattern)) for folder in folders())
+    return place is not None and any(place.glob(pattern))
