@@ -23,7 +23,7 @@ GOLDEN = np.int64(-7046029254386353131)  # 2**64 divided by the golden ratio, as
 
 
 @compiled
-def f_scores(texts, rows, spaces, stops, word_order):  # type: ignore[no-untyped-def]
+def f_scores(texts, rows, spaces, stops, word_order):
     """Return chrF of each row against the reference with the highest: float64 (n,), 0 to 100.
 
     Args:
@@ -58,7 +58,7 @@ def f_scores(texts, rows, spaces, stops, word_order):  # type: ignore[no-untyped
 
 
 @compiled
-def longest_pair(bounds, first, last):  # type: ignore[no-untyped-def]
+def longest_pair(bounds, first, last):
     """Return the most code points that a response and one of its references have together."""
     longest = 0
     for row in range(first.size):
@@ -68,7 +68,7 @@ def longest_pair(bounds, first, last):  # type: ignore[no-untyped-def]
 
 
 @compiled
-def add(sums, unmatched, circle):  # type: ignore[no-untyped-def]
+def add(sums, unmatched, circle):
     """Add precision and recall of each order that both texts are long enough for, and count these orders."""
     size, middle, _ = circle
     for order in range(unmatched.size):
@@ -82,7 +82,7 @@ def add(sums, unmatched, circle):  # type: ignore[no-untyped-def]
 
 
 @compiled
-def f_score(sums):  # type: ignore[no-untyped-def]
+def f_score(sums):
     """Return F of the mean precision and recall, 0 to 100, by sacrebleu's operations in their order."""
     if sums[2] == 0:
         return 0.0
@@ -95,7 +95,7 @@ def f_score(sums):  # type: ignore[no-untyped-def]
 
 
 @compiled
-def number_chars(codes, pair, spaces, work):  # type: ignore[no-untyped-def]
+def number_chars(codes, pair, spaces, work):
     """Make the circle of a pair's characters; return its size, where the reference begins, and how many numbers."""
     ids, used = work[IDS], work[SPARE]
     size, middle, kinds = 0, 0, FIRST
@@ -118,7 +118,7 @@ def number_chars(codes, pair, spaces, work):  # type: ignore[no-untyped-def]
 
 
 @compiled
-def number_words(source, tables, work, buckets, keys):  # type: ignore[no-untyped-def]
+def number_words(source, tables, work, buckets, keys):
     """Make the circle of a pair's words, with punctuation at their ends split off as chrF++ does."""
     (codes, pair), (spaces, stops) = source, tables
     ids = work[IDS]
@@ -157,7 +157,7 @@ def number_words(source, tables, work, buckets, keys):  # type: ignore[no-untype
 
 
 @compiled
-def number_word(codes, span, table, keys, kinds):  # type: ignore[no-untyped-def]
+def number_word(codes, span, table, keys, kinds):
     """Return the number of a word (start and length in one word of 64 bits); ``kinds`` for one not seen before."""
     (buckets, bits), start, length = table, span >> 32, span & LOW
     key = np.int64(0)
@@ -180,7 +180,7 @@ def number_word(codes, span, table, keys, kinds):  # type: ignore[no-untyped-def
 
 
 @compiled
-def sort_places(work, buckets, circle, orders):  # type: ignore[no-untyped-def]
+def sort_places(work, buckets, circle, orders):
     """Sort the places of a circle by the next ``orders`` numbers; return in which row of the memory they lie.
 
     A radix sort from the last number to the first. Every place is followed by some place, so the same counts serve
@@ -218,7 +218,7 @@ def sort_places(work, buckets, circle, orders):  # type: ignore[no-untyped-def]
 
 
 @compiled
-def match_chars(work, buckets, keys, circle, unmatched):  # type: ignore[no-untyped-def]
+def match_chars(work, buckets, keys, circle, unmatched):
     """Count the grams without a counterpart, of 1 to 6 characters; a mark is one too."""
     size, middle, _ = circle
     row = sort_places(work, buckets, circle, CHARS)
@@ -236,14 +236,14 @@ def match_chars(work, buckets, keys, circle, unmatched):  # type: ignore[no-unty
         more = np.int32(far >> 2 * BITS == 0) + np.int32(far >> BITS == 0) + np.int32(far == 0)
         level += more if near == 0 else np.int32(0)
         shared[count], balances[count] = level, balance
-        count += level < CHARS
+        count += int(level < CHARS)
         balance += np.int32(1) if place < middle else np.int32(-1)
     shared[count], balances[count] = -1, balance
     count_unmatched(shared, balances, count, unmatched[:CHARS])
 
 
 @compiled
-def match_words(work, buckets, circle, unmatched):  # type: ignore[no-untyped-def]
+def match_words(work, buckets, circle, unmatched):
     """Count the grams without a counterpart, of 1 and more words; a mark is one too."""
     size, middle, _ = circle
     row = sort_places(work, buckets, circle, unmatched.size)
@@ -261,7 +261,7 @@ def match_words(work, buckets, circle, unmatched):  # type: ignore[no-untyped-de
 
 
 @compiled
-def count_unmatched(shared, balances, count, unmatched):  # type: ignore[no-untyped-def]
+def count_unmatched(shared, balances, count, unmatched):
     """Sum |h - r| over the groups of each order, from the longest grams to the shortest.
 
     ``shared`` says how many numbers a place has in common with the one before it, ``balances`` how many more places of

@@ -54,7 +54,8 @@ def scores(
     table[spaces()] = -1
     stops = np.zeros(128, np.bool_)
     stops[[ord(mark) for mark in string.punctuation]] = True
-    return {"chrf": chars.f_scores(codes_of(texts), (rows.first, rows.last), table, stops, word_order)}
+    found = chars.f_scores(codes_of(texts), (rows.first, rows.last), table, stops, word_order)  # type: ignore[no-untyped-call]
+    return {"chrf": found}
 
 
 @cache
