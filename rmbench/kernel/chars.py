@@ -36,9 +36,9 @@ def f_scores(texts, rows, spaces, stops, word_order):
     (codes, bounds), (first, last) = texts, rows
     longest = longest_pair(bounds, first, last)
     words = min(word_order, longest)
-    work = np.empty((4, longest + max(CHARS, words) + FIRST + 2), np.int32)
+    work = np.empty((4, longest + max(CHARS, words) + FIRST + 2), np.uint32)
     keys = np.empty(longest + CHARS, np.int64)
-    buckets = np.empty(max(WIDE, (3 if words else 1) * longest + 8) + 1, np.int32)
+    buckets = np.empty(max(WIDE, (3 if words else 1) * longest + 8) + 1, np.uint32)
     sums, unmatched, result = np.zeros(3), np.zeros(max(CHARS, words), np.int64), np.empty(first.size)
     for row in range(first.size):
         best = -1.0
@@ -199,22 +199,27 @@ def sort_places(work, buckets, circle, orders):
         buckets[digits[place] + 1] += 1
     for bucket in range(kinds**step):
         buckets[bucket + 1] += buckets[bucket]
-    source, target, offset, forward = PLACES, PLACES, orders - step, True
-    while offset >= 0:
-        old, new = work[source], work[target]
-        for count in range(size):
-            if forward:
-                place = old[count] if offset < orders - step else count
+    row, offset = PLACES, orders - step
+    new = work[row]
+    for place in range(size):
+        digit = digits[place + offset]
+        new[buckets[digit]] = place
+        buckets[digit] += 1
+    while offset > 0:
+        offset -= step
+        old, row = work[row], PLACES + SPARE - row
+        new = work[row]
+        if (orders - offset) // step % 2:
+            for place in old[:size]:
                 digit = digits[place + offset]
                 new[buckets[digit]] = place
                 buckets[digit] += 1
-            else:
-                place = old[size - 1 - count]
+        else:
+            for place in old[:size][::-1]:
                 digit = digits[place + offset]
                 buckets[digit] -= 1
                 new[buckets[digit]] = place
-        source, target, offset, forward = target, PLACES + SPARE - target, offset - step, not forward
-    return source
+    return row
 
 
 @compiled
@@ -222,7 +227,12 @@ def match_chars(work, buckets, keys, circle, unmatched):
     """Count the grams without a counterpart, of 1 to 6 characters; a mark is one too."""
     size, middle, _ = circle
     row = sort_places(work, buckets, circle, CHARS)
-    ids, places, shared, balances = work[IDS], work[row], work[PLACES + SPARE - row], work[DIGITS]
+    ids, places, shared, balances = (
+        work[IDS],
+        work[row],
+        work[PLACES + SPARE - row].view(np.int32),
+        work[DIGITS].view(np.int32),
+    )
     key = np.int64(ids[0]) << BITS | np.int64(ids[1])
     for place in range(size + 3):
         key = (key << BITS | np.int64(ids[place + 2])) & ((1 << 3 * BITS) - 1)
@@ -230,12 +240,12 @@ def match_chars(work, buckets, keys, circle, unmatched):
     count, balance, left, right = 0, np.int32(0), np.int64(-1), np.int64(-1)
     for rank in range(size):
         place = places[rank]
-        near, far = keys[place] ^ left, keys[place + 3] ^ right
-        left, right = keys[place], keys[place + 3]
+        near, far = keys[place] ^ left, keys[place + np.uint32(3)] ^ right
+        left, right = keys[place], keys[place + np.uint32(3)]
         level = np.int32(near >> 2 * BITS == 0) + np.int32(near >> BITS == 0) + np.int32(near == 0)
         more = np.int32(far >> 2 * BITS == 0) + np.int32(far >> BITS == 0) + np.int32(far == 0)
         level += more if near == 0 else np.int32(0)
-        shared[count], balances[count] = level, balance
+        shared[np.uintp(count)], balances[np.uintp(count)] = level, balance
         count += int(level < CHARS)
         balance += np.int32(1) if place < middle else np.int32(-1)
     shared[count], balances[count] = -1, balance
@@ -247,13 +257,18 @@ def match_words(work, buckets, circle, unmatched):
     """Count the grams without a counterpart, of 1 and more words; a mark is one too."""
     size, middle, _ = circle
     row = sort_places(work, buckets, circle, unmatched.size)
-    ids, places, shared, balances = work[IDS], work[row], work[PLACES + SPARE - row], work[DIGITS]
+    ids, places, shared, balances = (
+        work[IDS],
+        work[row],
+        work[PLACES + SPARE - row].view(np.int32),
+        work[DIGITS].view(np.int32),
+    )
     count, balance = 0, np.int32(0)
     for rank in range(size):
         level = 0
         while rank and level < unmatched.size and ids[places[rank] + level] == ids[places[rank - 1] + level]:
             level += 1
-        shared[count], balances[count] = level, balance
+        shared[np.uintp(count)], balances[np.uintp(count)] = level, balance
         count += level < unmatched.size
         balance += np.int32(1) if places[rank] < middle else np.int32(-1)
     shared[count], balances[count] = -1, balance
@@ -274,6 +289,6 @@ def count_unmatched(shared, balances, count, unmatched):
         unmatched[order] = total
         kept = 0
         for begin in range(count + 1):
-            shared[kept], balances[kept] = shared[begin], balances[begin]
+            shared[np.uintp(kept)], balances[np.uintp(kept)] = shared[begin], balances[begin]
             kept += shared[begin] < order
         count = kept - 1
