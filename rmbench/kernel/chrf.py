@@ -6,12 +6,11 @@ character n-grams".
 
 import string
 from collections.abc import Sequence
-from functools import cache
 
 import numpy as np
 from numpy.typing import NDArray
 
-from rmbench.kernel.runs import codes_of, rows_of
+from rmbench.kernel.runs import codes_of, rows_of, spaces
 
 Column = NDArray[np.float64]
 CODE_POINTS = 0x110000
@@ -54,12 +53,5 @@ def scores(
     table[spaces()] = -1
     stops = np.zeros(128, np.bool_)
     stops[[ord(mark) for mark in string.punctuation]] = True
-    found = chars.f_scores(codes_of(texts), (rows.first, rows.last), table, stops, word_order)  # type: ignore[no-untyped-call]
+    found = chars.f_scores(codes_of(texts), (rows.first, rows.last), table, stops, word_order)
     return {"chrf": found}
-
-
-@cache
-def spaces() -> NDArray[np.int64]:
-    """Return the code points that ``str.split`` splits at."""
-    # there are none above: a test asks every code point
-    return np.array([code for code in range(0x3001) if chr(code).isspace()])

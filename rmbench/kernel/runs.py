@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cache
 
 import numpy as np
 from numpy.typing import NDArray
@@ -50,3 +51,10 @@ def codes_of(texts: Sequence[str]) -> tuple[NDArray[np.uint32], NDArray[np.int64
     # lone surrogates are code points like others here, as in the peers' packages
     data = "".join(texts).encode("utf-32-le", "surrogatepass")
     return np.frombuffer(data, np.uint32), bounds
+
+
+@cache
+def spaces() -> NDArray[np.int64]:
+    """Return the code points that ``str.split`` splits at."""
+    # there are none above: a test asks every code point
+    return np.array([code for code in range(0x3001) if chr(code).isspace()])

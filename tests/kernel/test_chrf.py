@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from overlap_texts import AWKWARD, answers, rows
 
-from rmbench.kernel import chrf
+from rmbench.kernel import chrf, runs
 
 OPTIONS = st.fixed_dictionaries({"word_order": st.sampled_from([0, 0, 2, 1, 3, 9]), "lowercase": st.booleans()})
 
@@ -50,7 +50,7 @@ def test_the_first_of_equal_references_and_the_best_of_others():
 
 
 def test_spaces_are_those_of_split():
-    assert chrf.spaces().tolist() == [code for code in range(sys.maxunicode + 1) if not chr(code).split()]
+    assert runs.spaces().tolist() == [code for code in range(sys.maxunicode + 1) if not chr(code).split()]
 
 
 def test_by_hand():
