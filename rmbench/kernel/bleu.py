@@ -66,16 +66,28 @@ def statistics(
     rows = rows_of(responses, references)
     texts = [text.lower() for text in rows.texts] if lowercase else rows.texts
     if tokenize == COMPILED:
-        codes, bounds = codes_of(cleaned(texts))
+        texts = cleaned(texts)
     else:
         from rmbench.corpus import bleu_metric
 
         tokenizer = bleu_metric(tokenize).tokenizer
-        codes, bounds = codes_of([tokenizer(text.rstrip()) for text in texts])
-    spans, own = mteval.split(codes, bounds, kinds(tokenize))
-    numbers, size = mteval.number(codes, spans)
+        texts = [tokenizer(text.rstrip()) for text in texts]
+    numbers, own, size = numbers_of(texts, tokenize)
     counts: Counts = mteval.statistics(numbers, own, size, (rows.first, rows.last))
     return counts
+
+
+def numbers_of(texts: Sequence[str], tokenize: str) -> tuple[NDArray[np.int32], NDArray[np.int64], int]:
+    """Return the words of all texts in a row as numbers, where each text's begin, and how many numbers there are.
+
+    ``tokenize`` is 13a for texts that are ``cleaned``; with any other, words are what stands between spaces.
+    """
+    from rmbench.kernel import mteval
+
+    codes, bounds = codes_of(texts)
+    spans, own = mteval.split(codes, bounds, kinds(tokenize))
+    numbers, size = mteval.number(codes, spans)
+    return numbers, own, size
 
 
 def cleaned(texts: list[str]) -> list[str]:

@@ -45,7 +45,7 @@ def split(codes, bounds, kinds):
         )  # kind of the last character, and whether it is a DOT cut off after a non-digit
         for place in range(bounds[text], bounds[text + 1]):
             code = codes[place]
-            kind = np.int64(kinds[code]) if code < kinds.size else OTHER
+            kind = np.int64(kinds[code]) if code < kinds.size else np.int64(OTHER)
             alone = kind == ALONE or (kind == DASH and before == DIGIT)
             if kind == DOT:
                 following = codes[place + 1] if place + 1 < bounds[text + 1] else np.uint32(0)
