@@ -4,8 +4,8 @@ from collections.abc import Callable
 from typing import Literal, get_args
 
 from rmbench import Batch, Reward
+from rmbench.builtin.columns import by_references, by_response
 from rmbench.builtin.options import choice, whole
-from rmbench.kernel import bags
 
 Score = Callable[[Batch], list[float | None]]
 Unit = Literal["words", "chars"]
@@ -17,7 +17,7 @@ def token_f1() -> Score:
     Lower-case, ASCII punctuation and a, an, the removed, words between spaces; 1 where both texts are empty then
     (Rajpurkar et al., 2016, 2018). A text without spaces is one word. None without references.
     """
-    return _best("token-f1")
+    return by_references("token-f1")
 
 
 def exact_match() -> Score:
@@ -25,19 +25,7 @@ def exact_match() -> Score:
 
     None without references.
     """
-    return _best("exact-match")
-
-
-def _best(name: str) -> Score:
-    def score(batch: Batch) -> list[float | None]:
-        some = [row for row, references in enumerate(batch.references) if references]
-        found = bags.scores([batch.responses[row] for row in some], [batch.references[row] for row in some])[name]
-        values: list[float | None] = [None] * len(batch)
-        for row, value in zip(some, found.tolist(), strict=True):
-            values[row] = value
-        return values
-
-    return score
+    return by_references("exact-match")
 
 
 def length(*, unit: Unit = "words", target: int | None = None) -> Score:
@@ -49,10 +37,7 @@ def length(*, unit: Unit = "words", target: int | None = None) -> Score:
     if target is not None:
         whole("target", target, 1)
 
-    def score(batch: Batch) -> list[float | None]:
-        return [bags.length(response, unit, target) for response in batch.responses]
-
-    return score
+    return by_response("length", {"unit": unit, "target": target})
 
 
 def diversity(*, n: int = 2) -> Score:
@@ -61,7 +46,7 @@ def diversity(*, n: int = 2) -> Score:
     Of lower-cased words between spaces, in each response by itself. A text of fewer than n words has none: None.
     """
     whole("n", n, 1)
-    return _distinct(n, short=None)
+    return by_response("diversity", {"n": n})
 
 
 def repetition(*, n: int = 3) -> Score:
@@ -70,18 +55,7 @@ def repetition(*, n: int = 3) -> Score:
     Of lower-cased words between spaces. A text of fewer than n words repeats nothing: 1.0.
     """
     whole("n", n, 1)
-    return _distinct(n, short=1.0)
-
-
-def _distinct(n: int, short: float | None) -> Score:
-    def row(response: str) -> float | None:
-        share = bags.distinct(bags.words_of(response), n)
-        return short if share is None else share
-
-    def score(batch: Batch) -> list[float | None]:
-        return [row(response) for response in batch.responses]
-
-    return score
+    return by_response("repetition", {"n": n})
 
 
 REWARDS = (
