@@ -1,6 +1,6 @@
 """chrF, BLEU and TER of the kernel beside sacrebleu and fastchrf: the same rows, one thread, medians of five in turn.
 
-``pytest tests/benchmarks/test_overlap.py -n 0 --benchmark-only -s`` measures and prints a line for each comparison:
+``pytest tests/benchmarks/test_overlap.py -n 0 --benchmark-enable --benchmark-only -s`` measures and prints a line for each comparison:
 microseconds a row on both sides and their ratio, each with its range. With benchmarks disabled (the default tests) a
 few rows run once on both sides, and the scores are compared.
 """
@@ -30,14 +30,13 @@ def compiled(monkeypatch):
 
 
 @pytest.fixture
-def compare(benchmark, request):
+def compare(benchmark):
     """Time two functions in turn on the rows that they take; print and keep microseconds a row, and the ratio."""
-    disabled = request.config.getoption("benchmark_disable")
 
     def run(what, ours, theirs, rows):
         mine, others = ours(), theirs()  # compiles, fills caches
         assert list(mine) == pytest.approx(list(others), abs=1e-9)
-        if disabled:
+        if benchmark.disabled:
             benchmark(lambda: None)
             return
         times = [(seconds(ours), seconds(theirs)) for _ in range(ROUNDS)]
@@ -53,7 +52,7 @@ def compare(benchmark, request):
         )
         benchmark.pedantic(ours, rounds=ROUNDS)
 
-    run.rows = (lambda many: 12) if disabled else (lambda many: many)
+    run.rows = (lambda many: 12) if benchmark.disabled else (lambda many: many)
     return run
 
 
