@@ -66,7 +66,9 @@ def interleaved(cases: Mapping[str, Case], rounds: int = ROUNDS) -> dict[str, li
 def compared(work: str, unit: str, counts: tuple[int, int], cases: tuple[Case, Case], against: str) -> Measured:
     """Time ours and the other's work in turn; ``counts`` are the units that each does a call."""
     found = interleaved({"ours": cases[0], "other": cases[1]})
-    ours, others = ([count / each for each in found[name]] for name, count in zip(("ours", "other"), counts, strict=True))
+    ours, others = (
+        [count / each for each in found[name]] for name, count in zip(("ours", "other"), counts, strict=True)
+    )
     ratios = [a / b for a, b in zip(ours, others, strict=True)]
     return Measured(work, unit, statistics.median(ours), against, statistics.median(ratios), min(ratios), max(ratios))
 
@@ -82,7 +84,8 @@ def pairs(count: int, words: int = WORDS) -> tuple[list[str], list[str]]:
     draw = random.Random(1)  # noqa: S311 - texts, no secrets
     references = [text(draw, words) for _ in range(count)]
     responses = [
-        " ".join(word if draw.random() < 0.5 else text(draw, 1) for word in reference.split()) for reference in references  # noqa: PLR2004
+        " ".join(word if draw.random() < 0.5 else text(draw, 1) for word in reference.split())
+        for reference in references  # noqa: PLR2004
     ]
     return responses, references
 
@@ -94,7 +97,9 @@ def machine() -> dict[str, Any]:
     found = {"platform": platform.platform(), "python": platform.python_version(), "processors": os.cpu_count()}
     if os.path.exists("/proc/cpuinfo"):  # noqa: PTH110 - no import for one question
         with open("/proc/cpuinfo", encoding="utf-8") as lines:  # noqa: PTH123 - as above
-            found["processor"] = next((line.split(":")[1].strip() for line in lines if line.startswith("model name")), "")
+            found["processor"] = next(
+                (line.split(":")[1].strip() for line in lines if line.startswith("model name")), ""
+            )
     return {**found, "numpy": np.__version__}
 
 

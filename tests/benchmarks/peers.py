@@ -51,6 +51,12 @@ def rouge(words, *, stemmer, peer, count, few):
         n, k = max(4, int(count * size)), max(2, int(few * size))
         responses, references = pairs(n, words)
         mine = ours(ROUGE, responses, references, stemmer=stemmer)
-        return compared(f"ROUGE-1/2/L, {words} words", "pairs", (n, k), (mine, peer(responses[:k], references[:k], stemmer=stemmer)), peer.__name__)
+        return compared(
+            f"ROUGE-1/2/L, {words} words",
+            "pairs",
+            (n, k),
+            (mine, peer(responses[:k], references[:k], stemmer=stemmer)),
+            peer.__name__,
+        )
 
     return measure

@@ -168,7 +168,9 @@ def halves(batch: Batch, rows: Sequence[Ids], way: str, budget: int) -> tuple[Ba
         if way == "packed":
             groups: dict[tuple[int, bytes], list[int]] = {}
             for row, shared in half:
-                groups.setdefault((shared, rows[row][:shared].tobytes() if shared else row.to_bytes(8, "big")), []).append(row)
+                groups.setdefault(
+                    (shared, rows[row][:shared].tobytes() if shared else row.to_bytes(8, "big")), []
+                ).append(row)
             found = [Group(tuple(some), shared if len(some) > 1 else 0) for (shared, _), some in groups.items()]
             made += packed(rows, found, budget)
         else:

@@ -61,8 +61,13 @@ def rows(count=40, seed=0, longest=150):
 
 def alone(made, ids):
     """The score of a row by the model's own forward pass, nothing beside it and no padding."""
-    pad, made.config.pad_token_id = made.config.pad_token_id, None if "score" in dict(made.named_children()) else made.config.pad_token_id
+    pad, made.config.pad_token_id = (
+        made.config.pad_token_id,
+        None if "score" in dict(made.named_children()) else made.config.pad_token_id,
+    )
     with torch.inference_mode():
-        logits = made(input_ids=torch.tensor(np.asarray(ids)[None]), attention_mask=torch.ones(1, len(ids), dtype=torch.long)).logits
+        logits = made(
+            input_ids=torch.tensor(np.asarray(ids)[None]), attention_mask=torch.ones(1, len(ids), dtype=torch.long)
+        ).logits
     made.config.pad_token_id = pad
     return float(logits[0, 0])
