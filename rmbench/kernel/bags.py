@@ -7,7 +7,9 @@ rewards import this module at start-up.
 import re
 import string
 from collections import Counter
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import pairwise
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -124,44 +126,54 @@ def copied(responses: Sequence[str], sources: Sequence[str]) -> "dict[str, Colum
 
     coverage, density = np.zeros(len(responses)), np.zeros(len(responses))
     last: str | None = None
-    places: dict[str, list[int]] = {}
     article: list[str] = []
+    index = indexed(article)
     for row, (response, source) in enumerate(zip(responses, sources, strict=True)):
         if source != last:
             last, article = source, words_of(source)
-            places = _places(article)
+            index = indexed(article)
         words = words_of(response)
-        lengths = list(fragments(words, article, places))
+        lengths = list(fragments(words, article, index))
         if words:
             coverage[row] = sum(lengths) / len(words)
             density[row] = sum(length * length for length in lengths) / len(words)
     return {"coverage": coverage, "density": density}
 
 
-def _places(words: Sequence[str]) -> dict[str, list[int]]:
-    """Return where each word stands."""
-    places: dict[str, list[int]] = {}
-    for place, word in enumerate(words):
-        places.setdefault(word, []).append(place)
-    return places
+@dataclass(frozen=True, slots=True)
+class Index:
+    """The words of a text, and where each pair of neighbours stands."""
+
+    words: frozenset[str]
+    pairs: Mapping[tuple[str, str], list[int]]
 
 
-def fragments(
-    summary: Sequence[str], article: Sequence[str], places: dict[str, list[int]] | None = None
-) -> Iterator[int]:
+def indexed(words: Sequence[str]) -> Index:
+    """Return the index of a text."""
+    pairs: dict[tuple[str, str], list[int]] = {}
+    for place, pair in enumerate(pairwise(words)):
+        pairs.setdefault(pair, []).append(place)
+    return Index(frozenset(words), pairs)
+
+
+def fragments(summary: Sequence[str], article: Sequence[str], index: Index | None = None) -> Iterator[int]:
     """Yield the length in words of each extractive fragment of a summary, from left to right.
 
     The greedy search of Grusky et al. (2018, figure 3): from each word of the summary on, the longest run that also
-    stands in the article, the first of equals; the next fragment begins after it. As in the paper the search goes on
-    after the end of each run that it tried, so a longer run that begins inside one is not seen.
+    stands in the article; the next fragment begins after it. As in the paper the search goes on after the end of each
+    run that it tried, so a longer run that begins inside one is not seen. Quadratic only where pairs of words repeat.
 
-    ``places`` says where each word of the article stands (worked out where it is not given).
+    Args:
+        summary: words.
+        article: words.
+        index: of the article (made where it is not given).
     """
-    places = _places(article) if places is None else places
+    index = indexed(article) if index is None else index
     start = 0
     while start < len(summary):
-        longest, free = 0, 0
-        for place in places.get(summary[start], ()):
+        longest, free = int(summary[start] in index.words), 0
+        # runs of one word need no search: none is longer, and none begins inside them
+        for place in index.pairs.get((summary[start], summary[start + 1]), ()) if start + 1 < len(summary) else ():
             if place >= free:
                 free = place + _run(summary, start, article, place)
                 longest = max(longest, free - place)

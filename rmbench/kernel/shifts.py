@@ -53,14 +53,14 @@ def edits(response, reference):
     base = np.full((response.size + 1, width), OUTSIDE, np.int32)
     base[0, 1:] = np.arange(width - 1)
     trial, words = base.copy(), response.copy()
-    fill(base, beam, words, reference, 1)
+    fill(base, beam, words, reference, (1, words.size))
     shifts, tried = 0, 0
     while True:
         gain, tried, shift = best_shift((base, trial), beam, words, reference, tried)
         if tried >= MOST or gain <= 0:
             return shifts + distance(base, beam, reference)
         words = moved(words, shift)
-        fill(base, beam, words, reference, 1 + min(shift[0], shift[2]))
+        fill(base, beam, words, reference, (1 + min(shift[0], shift[2]), words.size))
         shifts += 1
 
 
@@ -81,9 +81,9 @@ def beam_of(rows, columns):
 
 
 @compiled
-def fill(table, beam, words, reference, begin):
-    """Work out the edit distances from row ``begin`` on. Cell 1 of a row is the first column of its beam."""
-    for row in range(begin, words.size + 1):
+def fill(table, beam, words, reference, rows):
+    """Work out the edit distances of some rows, first and last. Cell 1 of a row is the first column of its beam."""
+    for row in range(rows[0], rows[1] + 1):
         above, here, word = table[row - 1], table[row], words[row - 1]
         column, end = beam[row]
         shift = column - beam[row - 1, 0]
@@ -167,25 +167,44 @@ def best_shift(tables, beam, words, reference, tried):
 
 @compiled
 def shifted(tables, beam, words, reference, shift):
-    """Return the edit distance after a shift."""
+    """Return the edit distance after a shift.
+
+    Behind the words that move, a row that is the old row plus a constant leads to the old distance plus it.
+    """
     base, trial = tables
-    begin = min(shift[0], shift[2])
+    begin, _, end = reach(words, shift)
+    result = moved(words, shift)
     trial[begin] = base[begin]
-    fill(trial, beam, moved(words, shift), reference, begin + 1)
+    fill(trial, beam, result, reference, (begin + 1, end))
+    for row in range(end, words.size):
+        gap = trial[row, 1] - base[row, 1]
+        cell, cells = 2, beam[row, 1] - beam[row, 0] + 1
+        while cell < cells and trial[row, cell] - base[row, cell] == gap:
+            cell += 1
+        if cell >= cells:
+            return distance(base, beam, reference) + gap
+        fill(trial, beam, result, reference, (row + 1, row + 1))
     return distance(trial, beam, reference)
 
 
 @compiled
-def moved(words, shift):
-    """Return the words after a shift: ``length`` words from ``start`` stand before what was at ``target``.
+def reach(words, shift):
+    """Return the first word that a shift moves, the first of those that come to stand there, and the end of them.
 
     A target within the shifted words moves them on by as many words as it lies behind the start, as in Tercom.
     """
     start, length, target = shift
-    if start <= target <= start + length:
+    if target < start:
+        return target, start, start + length
+    if target <= start + length:
         target += length
-    begin, end = min(start, target), min(words.size, max(start + length, target))
-    split = start if target < start else start + length
+    return start, start + length, min(words.size, target)
+
+
+@compiled
+def moved(words, shift):
+    """Return the words after a shift: ``length`` words from ``start`` stand before what was at ``target``."""
+    begin, split, end = reach(words, shift)
     result = words.copy()
     result[begin : begin + end - split] = words[split:end]
     result[begin + end - split : end] = words[begin:split]
