@@ -63,7 +63,7 @@ def offenders(pattern: str, forbidden: tuple[str, ...]) -> list[str]:
         ("suite.py", ("rmbench.engine", "rmbench.store", "rmbench.studies", "rmbench.report", "rmbench.cli")),
         ("store.py", ("rmbench.engine", "rmbench.suite", "rmbench.studies", "rmbench.report", "rmbench.cli")),
         ("studies/*.py", ("rmbench.engine", "rmbench.process", "rmbench.worker", "rmbench.plugins", "rmbench.report", "rmbench.cli")),
-        ("kernel/*.py", ("rmbench.api", "rmbench.tasks", "rmbench.samples", "rmbench.suite", "rmbench.engine", "rmbench.process", "rmbench.plugins", "rmbench.store", "rmbench.studies", "rmbench.report", "rmbench.builtin")),
+        ("kernel/**/*.py", ("rmbench.api", "rmbench.tasks", "rmbench.samples", "rmbench.suite", "rmbench.engine", "rmbench.process", "rmbench.plugins", "rmbench.store", "rmbench.studies", "rmbench.report", "rmbench.builtin")),
         ("report/*.py", ("rmbench.engine", "rmbench.process", "rmbench.scoring", "rmbench.plugins", "rmbench.stats", "rmbench.cli")),
         ("[!c]*.py", ("rmbench.cli",)),
         ("builtin/*.py", ("rmbench.engine", "rmbench.process", "rmbench.plugins", "rmbench.store", "rmbench.suite", "rmbench.studies")),
@@ -114,4 +114,5 @@ def test_no_file_or_function_grows_past_the_house_limits():
 
 def test_the_driver_never_imports_torch():
     for path in PACKAGE.rglob("*.py"):
-        assert "import torch" not in path.read_text(encoding="utf-8"), path
+        if "models" not in path.parts:
+            assert "import torch" not in path.read_text(encoding="utf-8"), path

@@ -1,16 +1,15 @@
 """Token ids in, scores out: the plain path first, then the packed one, equal to it.
 
-Reward-model benchmarks pad batches in input order; here exact duplicates are scored once, and rows of known architectures
-lie one behind the other without padding. On CPU every other architecture goes a row at a time, which beats padding
-there; on an accelerator in batches of like lengths.
+Reward-model benchmarks pad batches in input order; here exact duplicates are scored once, and rows of known
+architectures lie one behind the other without padding. On CPU every other architecture goes a row at a time, which
+beats padding there; on an accelerator in batches of like lengths.
 """
 
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -18,6 +17,9 @@ import torch
 from rmbench.kernel.models import plan as planning
 from rmbench.kernel.models.heads import LAST, head_of, positions
 from rmbench.kernel.models.packed import Segment, attending
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 BUDGET = {"cpu": 2048}  # tokens of a batch: what it computes stays in the cache; measured in tests/benchmarks
 ACCELERATOR_BUDGET = 16_384

@@ -1,9 +1,9 @@
 """Rows one behind the other in a single sequence, each attending to itself only: no padding is computed.
 
 transformers calls the attention function that a configuration names; ours, for the time of a call, computes scaled
-dot-product attention segment by segment. A segment may also see the keys of a prefix that stands earlier in the sequence,
-so that a prompt is computed once for all its responses. No model code is copied: embeddings, layers and norms are the
-model's own, and see one long row with position ids that start again.
+dot-product attention segment by segment. A segment may also see the keys of a prefix that stands earlier in the
+sequence, so that a prompt is computed once for all its responses. No model code is copied: embeddings, layers and
+norms are the model's own, and see one long row with position ids that start again.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ _segments: ContextVar[tuple[Segment, ...]] = ContextVar("rmbench_segments", defa
 
 
 def _seen(length: int, prefix: int, device: torch.device) -> torch.Tensor:
-    """Return the mask of a segment behind a prefix, bool (length, prefix + length): the prefix, and what came before."""
+    """Return the mask of a segment behind a prefix, bool (length, prefix + length): all of the prefix is seen."""
     return torch.ones(length, prefix + length, dtype=torch.bool, device=device).tril(prefix)
 
 

@@ -80,7 +80,8 @@ class Plan:
 def deduplicated(rows: Sequence[Ids]) -> tuple[tuple[int, ...], tuple[int, ...]]:
     """Return (first, unique) of ``Plan``: rows with exactly the same ids are one row."""
     known: dict[bytes, int] = {}
-    first, unique = [], []
+    first: list[int] = []
+    unique: list[int] = []
     for place, row in enumerate(rows):
         key = np.ascontiguousarray(row, dtype=np.int64).tobytes()
         if key not in known:
@@ -160,7 +161,7 @@ def single(rows: Sequence[Ids]) -> tuple[Batch, ...]:
 
 
 def halves(batch: Batch, rows: Sequence[Ids], way: str, budget: int) -> tuple[Batch, ...]:
-    """Return batches of the first and of the second half of a batch's rows, none larger than ``budget`` where it can."""
+    """Return batches of the first and of the second half of a batch's rows, within ``budget`` where that can be."""
     every = [(row, group.shared) for group in batch.groups for row in group.rows]
     middle = len(every) // 2
     made: list[Batch] = []
