@@ -3,7 +3,20 @@
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-from rmbench.api import Batch, Candidate, Label, Metric, Preference, Result, Reward, Runtime, Sample, Task, Turn
+from rmbench.api import (
+    Batch,
+    Candidate,
+    Label,
+    Metric,
+    NoScore,
+    Preference,
+    Result,
+    Reward,
+    Runtime,
+    Sample,
+    Task,
+    Turn,
+)
 from rmbench.errors import EnvironmentFault, InputError, PluginError, RMBenchError, RunFolderError
 from rmbench.version import __version__
 
@@ -41,6 +54,7 @@ __all__ = [
     "InputError",
     "Label",
     "Metric",
+    "NoScore",
     "PluginError",
     "Preference",
     "RMBenchError",

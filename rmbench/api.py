@@ -185,7 +185,14 @@ class Runtime:
     cache: str | None = None
 
 
-Scores = Sequence[float | None]
+@dataclass(frozen=True, slots=True)
+class NoScore:
+    """In place of None: a row that cannot be scored, with the reason in words that stands beside it everywhere."""
+
+    reason: str
+
+
+Scores = Sequence[float | NoScore | None]
 
 
 class Scorer(Protocol):
@@ -210,7 +217,8 @@ class Reward:
         name: ``[a-z0-9][a-z0-9._+-]*``, unique over all plugins.
         version: raised whenever a score could change.
         build: ``build(**options)`` returns a scorer; its keyword arguments are the options. A keyword
-            ``runtime`` is filled by the engine and is no option.
+            ``runtime`` is filled by the engine and is no option. An option annotated ``Path`` names a file or
+            folder relative to the suite; what it holds is in the signature.
         needs: names of the batch columns that must be there (``references``, ``contexts``, ``scores``,
             ``labels``), or a function of the options that returns them. ``labels`` makes an oracle.
         uses: names of the rewards whose scores arrive in ``batch.scores``, or a function of the options.

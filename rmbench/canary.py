@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 ROWS = 8
 SAMPLES = 3
-TOLERANCE = 1e-6
+TOLERANCE, HALF = 1e-6, 0.1  # of a score, or absolute below 1; the second in the 16-bit types
 
 
 def few(part: Part, task: Task, *, labels: bool, whole: bool) -> Batch:
@@ -47,7 +47,7 @@ def units_of(rows: Batch, *, whole: bool) -> list[list[int]]:
     return list(groups.values())
 
 
-def _deviation(first: Values, again: Values) -> tuple[float, str | None]:
+def _deviation(first: Values, again: Values, allowed: float) -> tuple[float, str | None]:
     """Return the largest difference, and what is wrong when it is beyond the tolerance."""
     worst, wrong = 0.0, None
     for one, two in zip(first, again, strict=True):
@@ -55,12 +55,14 @@ def _deviation(first: Values, again: Values) -> tuple[float, str | None]:
             wrong = wrong or ("a row has a score once and none another time" if one is not two else None)
             continue
         worst = max(worst, abs(one - two))
-        if abs(one - two) > TOLERANCE * max(1.0, abs(one)):
+        if abs(one - two) > allowed * max(1.0, abs(one)):
             wrong = wrong or f"a score moved from {one:.6g} to {two:.6g}"
     return worst, wrong
 
 
-def run(seat: Seat, rows: Batch, *, whole: bool) -> dict[str, tuple[float | None, str | None]]:
+def run(
+    seat: Seat, rows: Batch, *, whole: bool, allowed: float = TOLERANCE
+) -> dict[str, tuple[float | None, str | None]]:
     """Return, by canary, the largest difference and the failure in words (None: passed)."""
     try:
         base = seat.score(rows).values
@@ -68,12 +70,12 @@ def run(seat: Seat, rows: Batch, *, whole: bool) -> dict[str, tuple[float | None
         return dict.fromkeys(("shuffled", "alone", "twice"), (None, f"could not be scored: {error}"))
     outcome: dict[str, tuple[float | None, str | None]] = {}
     for name, calls in _orders(units_of(rows, whole=whole), whole=whole).items():
-        outcome[name] = _compare(seat.score, rows, base, calls)
+        outcome[name] = _compare(seat.score, rows, base, calls, allowed)
     return outcome
 
 
 def _compare(
-    score: Callable[[Batch], Scores], rows: Batch, base: Values, calls: list[list[int]]
+    score: Callable[[Batch], Scores], rows: Batch, base: Values, calls: list[list[int]], allowed: float
 ) -> tuple[float | None, str | None]:
     worst, wrong = 0.0, None
     for order in calls:
@@ -81,7 +83,7 @@ def _compare(
             again = score(rows.take(order)).values
         except Failed as error:
             return None, f"could not be scored: {error}"
-        off, told = _deviation([base[row] for row in order], again)
+        off, told = _deviation([base[row] for row in order], again, allowed)
         worst, wrong = max(worst, off), wrong or told
     return worst, wrong
 

@@ -8,7 +8,7 @@ from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Protocol
 
-from rmbench import canary, parts
+from rmbench import canary, invariance, parts
 from rmbench.halving import Ledger, join, score_rows, with_scores
 from rmbench.process import Broken, Inline, Process, Stopped
 from rmbench.source import batch, batches
@@ -45,6 +45,7 @@ class Outcome:
     failures: dict[str, str] = field(default_factory=dict)
     seconds: dict[tuple[str, str], tuple[float, int]] = field(default_factory=dict)
     peaks: dict[str, int] = field(default_factory=dict)
+    invariance: dict[tuple[str, str], invariance.Found] = field(default_factory=dict)
     warnings: list[str] = field(default_factory=list)
 
 
@@ -60,13 +61,16 @@ class Engine:
         timeout: float,
         progress: Progress,
         stop: threading.Event,
+        again: int | None = None,
     ) -> None:
+        """Take where to score and how; ``again`` rows of each task are scored in other company afterwards."""
         self.run = run
         self.sources = sources
         self.runtime = runtime
         self.timeout = timeout
         self.progress = progress
         self.stop = stop
+        self.again = again
         self.commits = threading.Lock()
         self.outcome = Outcome()
 
@@ -164,6 +168,8 @@ class Engine:
         if fresh:
             self.outcome.seconds[chosen.name, task] = (time.monotonic() - begun, fresh)
         self._canary(chair, source, f"{folder}/canary.json")
+        if self.again is not None:
+            self._invariance(chair, source, self.again)
 
     def _part(self, chair: Chair, source: Source, part: Part, ledger: Ledger) -> Scores:
         used = self._used(chair.chosen, source, part)
@@ -180,8 +186,7 @@ class Engine:
         """Return the scores of the rewards that this one uses, for the rows of a part."""
         used = {}
         for name in chosen.uses:
-            path = self.run.path / parts.part_name(parts.score_folder(source.task.name, name), part.index)
-            used[name] = tuple(parts.read_part(path)["score"].to_pylist())
+            used[name] = tuple(self._stored(parts.score_folder(source.task.name, name), part.index))
         return used
 
     def _canary(self, chair: Chair, source: Source, name: str) -> None:
@@ -191,8 +196,31 @@ class Engine:
         first = next(iter(source.parts()))
         rows = canary.few(first, source.task, labels=chair.chosen.labelled, whole=whole)
         rows = with_scores(rows, {n: c[: len(rows)] for n, c in self._used(chair.chosen, source, first).items()})
-        data = canary.to_bytes(canary.run(chair.seat(), rows, whole=whole))
+        half = invariance.precision(chair.chosen, self.runtime) in invariance.HALVES
+        allowed = canary.HALF if half else canary.TOLERANCE
+        data = canary.to_bytes(canary.run(chair.seat(), rows, whole=whole, allowed=allowed))
         self._commit(name, lambda: data, 0)
+
+    def _invariance(self, chair: Chair, source: Source, count: int) -> None:
+        """Score rows of the task's first part again, and hold them against the scores of the run."""
+        chosen, task = chair.chosen, source.task.name
+        folder = parts.score_folder(task, chosen.name)
+        first = next(iter(source.parts()))
+        rows = batch(first.samples, source.task, labels=chosen.labelled)
+        rows = with_scores(rows, self._used(chosen, source, first))
+        stored = self._stored(folder, first.index)
+        taken = invariance.selected(rows.groups, count, self.runtime.seed)
+        every = [s for p in source.parts() for s in self._stored(folder, p.index)]
+        self.outcome.invariance[chosen.name, task] = invariance.check(
+            chair.seat().score, rows.take(taken), [stored[row] for row in taken], invariance.spread(every),
+            whole=chosen.reward.scope == "sample",
+            allowed=invariance.tolerance(invariance.precision(chosen, self.runtime)),
+        )  # fmt: skip
+
+    def _stored(self, folder: str, index: int) -> list[float | None]:
+        """Return the scores of a part that is committed."""
+        found: list[float | None] = parts.read_part(self.run.path / parts.part_name(folder, index))["score"].to_pylist()
+        return found
 
 
 class Chair:

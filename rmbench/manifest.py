@@ -68,19 +68,21 @@ def _defined(chosen: Chosen, by_name: Mapping[str, Chosen]) -> str:
     return "|".join([chosen.signature(), *used])
 
 
-def signature(chosen: Chosen, plan: Plan, source: Source) -> str:
-    """Return what stands beside every number of a reward on a task."""
+def signature(chosen: Chosen, plan: Plan, source: Source, dtype: str = "float32") -> str:
+    """Return what stands beside every number of a reward on a task; ``dtype`` is the run's."""
     by_name = {c.name: c for c in plan.rewards}
     words = [_defined(chosen, by_name)]
     words += [source.label, f"protocol:{PROTOCOL}"]
     if plan.limit is not None or takes_runtime(chosen.reward.build):
         words.append(f"seed:{plan.seed}")
+    if takes_runtime(chosen.reward.build) and dtype != "float32" and "dtype" not in chosen.options:
+        words.append(f"dtype:{dtype}")
     words += [f"limit:{plan.limit}"] if plan.limit is not None else []
     words += ["unscored:exclude"] if rewards.default_unscored(chosen, plan.unscored) == "exclude" else []
     return "|".join(words)
 
 
-def _task_entry(source: Source, plan: Plan, skipped: Mapping[str, Mapping[str, str]]) -> dict[str, Any]:
+def _task_entry(source: Source, plan: Plan, skipped: Mapping[str, Mapping[str, str]], dtype: str) -> dict[str, Any]:
     task = source.task
     return {
         "name": task.name, "version": task.version, "kind": task.kind, "split": "test", "label": source.label,
@@ -89,7 +91,7 @@ def _task_entry(source: Source, plan: Plan, skipped: Mapping[str, Mapping[str, s
         "source": task.source, "citation": task.citation,
         "rows": source.rows, "samples": source.samples, "sha256": {task.data["test"].name: source.sha256},
         "skips": {c.name: skipped[c.name][task.name] for c in plan.rewards if task.name in skipped[c.name]},
-        "signatures": {c.name: signature(c, plan, source) for c in plan.rewards},
+        "signatures": {c.name: signature(c, plan, source, dtype) for c in plan.rewards},
     }  # fmt: skip
 
 
@@ -144,7 +146,7 @@ def make_manifest(plan: Plan, sources: Sequence[Source], settings: Settings) -> 
     """Return the manifest of a run that begins now."""
     skipped = skips(plan, sources)
     resolved = {
-        "tasks": [_task_entry(source, plan, skipped) for source in sources],
+        "tasks": [_task_entry(source, plan, skipped, settings.dtype) for source in sources],
         "rewards": [_reward_entry(chosen, plan) for chosen in plan.rewards],
         "studies": list(plan.studies), "metrics": None if plan.metrics is None else list(plan.metrics),
         "seeds": list(plan.seeds), "limit": plan.limit, "unscored": plan.unscored, "timeout": plan.timeout,

@@ -8,6 +8,7 @@ import math
 import types
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 
 from rmbench import guard
@@ -78,6 +79,8 @@ def fits(value: Any, hint: Any) -> bool:
         return isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
     if hint is int:
         return isinstance(value, int) and not isinstance(value, bool)
+    if hint is Path:
+        return isinstance(value, str) and value != ""
     if hint in (str, bool, type(None)):
         return isinstance(value, types.NoneType if hint is type(None) else hint)
     if isinstance(origin, type) and issubclass(origin, Mapping):
@@ -85,6 +88,26 @@ def fits(value: Any, hint: Any) -> bool:
     if origin in (list, tuple) and args:
         return isinstance(value, list) and all(fits(item, args[0]) for item in value)
     return True
+
+
+def is_path(value: Any, hint: Any) -> bool:
+    """Whether an option's value names a file or folder: the hint says ``Path``, and it is no word of a ``Literal``."""
+    if not isinstance(value, str):
+        return False
+    choices = get_args(hint) if get_origin(hint) in (Union, types.UnionType) else (hint,)
+    return Path in choices and not any(fits(value, choice) for choice in choices if choice is not Path)
+
+
+def paths(build: Callable[..., Any], given: Mapping[str, Any]) -> list[str]:
+    """Return the names of the given options that are files or folders."""
+    known = options_of(build)
+    return [name for name, value in given.items() if name in known and is_path(value, known[name].hint)]
+
+
+def typed(build: Callable[..., Any], given: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the options as the builder wants them: a path as ``Path``."""
+    named = paths(build, given)
+    return {name: Path(value) if name in named else value for name, value in given.items()}
 
 
 def _plain(value: Any) -> bool:

@@ -6,13 +6,14 @@ import hashlib
 import importlib
 import importlib.util
 import json
+import os
 import sys
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from rmbench import guard, options
+from rmbench import content, guard, options
 from rmbench.api import NAME, Reward, Unscored
 from rmbench.errors import InputError, PluginError
 
@@ -29,8 +30,8 @@ class Chosen:
     """A reward of a suite: its name there, what it is, its options, and where it came from.
 
     ``source`` is how a worker finds it again (``catalog``, ``file``, ``module`` or ``inline``);
-    ``digest`` the sha256 of an ad-hoc file. ``oracle``: it reads the labels, or uses a reward that is one
-    (known once ``suite.waves`` has ordered the rewards).
+    ``digest`` the sha256 of an ad-hoc file, ``contents`` that of what each option that is a path names.
+    ``oracle``: it reads the labels, or uses a reward that is one (known once ``suite.waves`` has ordered the rewards).
     """
 
     name: str
@@ -46,6 +47,7 @@ class Chosen:
     digest: str = ""
     null: bool = False
     oracle: bool = False
+    contents: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def labelled(self) -> bool:
@@ -56,10 +58,16 @@ class Chosen:
         """``name@version``, the options that differ from the default, the digest and backends' versions."""
         changed = options.changed(self.reward.build, self.options)
         words = [f"{self.reward.name}@{self.reward.version}"]
-        words += [f"{key}:{options.word(value)}" for key, value in changed.items()]
+        words += [f"{key}:{self._word(key, value)}" for key, value in changed.items()]
         words += [f"file:{self.digest[:8]}"] if self.digest else []
         words += [f"{name}:{_version(name)}" for name in self.reward.backends]
         return "|".join(words)
+
+    def _word(self, key: str, value: Any) -> str:
+        """Write an option: a path by its last name and what it holds, never by where it lies."""
+        if key in self.contents:
+            return f"{options.word(Path(value).name)}#{self.contents[key][:8]}"
+        return options.word(value)
 
 
 def _version(distribution: str) -> str:
@@ -161,10 +169,11 @@ def choose(catalog: Catalog, entry: Mapping[str, Any], *, base: Path, where: str
         where: place for errors.
     """
     use = entry["use"]
-    found = _found(catalog, use, base)
+    found = find(catalog, use, base)
     reward = found.reward
     name = entry.get("name", use if found.source == "catalog" else reward.name)
     given = options.check(str(name), reward.build, entry.get("options", {}), where=where)
+    given, contents = _placed(str(name), reward, given, base, where)
     needs = frozenset(_names(reward.needs, given, where, str(name)))
     if wrong := needs - set(COLUMNS):
         raise PluginError(
@@ -175,13 +184,33 @@ def choose(catalog: Catalog, entry: Mapping[str, Any], *, base: Path, where: str
         found,
         name=str(name) if "name" in entry else str(name).rpartition(":")[2],
         options=given,
+        contents=contents,
         needs=needs,
         uses=uses,
         oracle="labels" in needs,
     )
 
 
-def _found(catalog: Catalog, use: Any, base: Path) -> Chosen:
+def _placed(
+    name: str, reward: Reward, given: Mapping[str, Any], base: Path, where: str
+) -> tuple[dict[str, Any], dict[str, str]]:
+    """Return the options with paths made absolute, and the sha256 of what each path names."""
+    placed, contents = dict(given), {}
+    for key in options.paths(reward.build, given):
+        path = Path(os.path.abspath(base / str(given[key])))  # noqa: PTH100 - resolve() would follow links
+        try:
+            contents[key] = content.digest(path)
+        except OSError as error:
+            raise InputError(
+                f"option {name}.{key}: cannot read {guard.plain(str(path))!r}: {error.strerror}", where=where,
+                help="a path is relative to the suite file; with -o, to the working directory",
+            ) from error  # fmt: skip
+        placed[key] = str(path)
+    return placed, contents
+
+
+def find(catalog: Catalog, use: Any, base: Path) -> Chosen:
+    """Return the reward that ``use`` names, before any options."""
     blank: dict[str, Any] = {"options": {}, "needs": frozenset(), "uses": ()}
     if not isinstance(use, str):
         reward = use if isinstance(use, Reward) else from_callable(use)

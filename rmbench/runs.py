@@ -16,6 +16,7 @@ from rmbench import plugins, suite
 from rmbench.api import Result, Runtime
 from rmbench.errors import InputError, RMBenchError, RunFolderError
 from rmbench.manifest import feedable, make_manifest, skips
+from rmbench.measurements import measured, varying
 from rmbench.overrides import Overrides
 from rmbench.preflight import check_options
 from rmbench.source import Source, open_source
@@ -44,7 +45,13 @@ class Settings:
     device: str = "cpu"
     workers: int | None = None
     max_unscored: float = MAX_UNSCORED
+    check_invariance: int | None = None
     command: str = ""
+
+    @property
+    def dtype(self) -> str:
+        """What models compute in unless their own option says otherwise: bfloat16 on an accelerator."""
+        return "float32" if self.device == "cpu" else "bfloat16"
 
 
 class Quiet:
@@ -222,7 +229,7 @@ def execute(
     sources = prepare(plan)
     plan = feedable(plan, sources) if lenient else plan
     stop = stop or threading.Event()
-    runtime = Runtime(device=settings.device, seed=plan.seed)
+    runtime = Runtime(device=settings.device, dtype=settings.dtype, seed=plan.seed)
     workers = settings.workers or processors()
     check_options(plan.rewards, runtime, timeout=plan.timeout, workers=workers, stop=stop)
     manifest = make_manifest(plan, sources, settings)
@@ -247,8 +254,11 @@ def _score_and_report(
     folder, manifest, sources = opened
     for warning in (*manifest["warnings"], *plan.warnings):
         progress.warn(warning)
-    runtime = Runtime(device=settings.device, seed=plan.seed)
-    engine = Engine(folder, sources, runtime=runtime, timeout=plan.timeout, progress=progress, stop=stop)
+    runtime = Runtime(device=settings.device, dtype=settings.dtype, seed=plan.seed)
+    engine = Engine(
+        folder, sources, runtime=runtime, timeout=plan.timeout, progress=progress, stop=stop,
+        again=settings.check_invariance,
+    )  # fmt: skip
     skipped = skips(plan, sources)
     progress.begin(sum(s.rows for c in plan.rewards for s in sources if s.task.name not in skipped[c.name]))
     try:
@@ -281,7 +291,7 @@ def _finish(
         name: given[0].value for name, given in catalog.metrics.items() if given[0].value.statistic is not None
     }
     results, problems = compute(folder, manifest, statistics, lambda task: progress.stage(f"computing {task}"))
-    manifest["problems"] = problems
+    manifest["problems"] = [*problems, *varying(outcome)]
     about = {
         "name": plan.name,
         "fingerprint": manifest["fingerprint"],
@@ -290,25 +300,11 @@ def _finish(
         "limit": plan.limit,
     }
     write_whole(folder.path / "results.json", to_json(about, results))
-    measured = _measurements(outcome, plan)
-    if measured or not (folder.path / "measurements.json").exists():
-        write_whole(folder.path / "measurements.json", to_json(about, measured))
+    write_whole(folder.path / "measurements.json", to_json(about, measured(folder.path, outcome, plan)))
     manifest |= {"status": "complete", "finished": now()}
     folder.write_manifest(manifest)
     progress.stage("writing the report")
     Run(folder.path).report(folder.path / "report")
-
-
-def _measurements(outcome: Outcome, plan: Plan) -> list[Result]:
-    kinds = {task.name: task.kind for task in plan.tasks}
-    found = []
-    for (reward, task), (seconds, rows) in sorted(outcome.seconds.items()):
-        for metric, value in (("seconds", seconds), ("rows-per-second", rows / max(seconds, 1e-9))):
-            one = Result("speed", metric, task=task, kind=kinds[task], split="test", reward=reward)
-            found.append(replace(one, value=value, rows=rows))
-    for reward, peak in sorted(outcome.peaks.items()):
-        found.append(Result(study="speed", metric="peak-memory", reward=reward, value=float(peak)))
-    return found
 
 
 def _given(what: Any, chosen: Sequence[Any] | None) -> tuple[dict[str, Any], Path, str, bool]:

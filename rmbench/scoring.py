@@ -10,6 +10,7 @@ from numbers import Real
 from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 from rmbench import guard, options
+from rmbench.api import NoScore
 from rmbench.checks import LARGEST
 
 if TYPE_CHECKING:
@@ -43,7 +44,7 @@ def refusal(error: guard.Foreign) -> str:
 def build(reward: Reward, given: Mapping[str, Any], runtime: Runtime) -> Callable[[Batch], Any]:
     """Call the builder; what it raises becomes ``guard.Foreign``."""
     extra = {options.RUNTIME: runtime} if options.takes_runtime(reward.build) else {}
-    scorer = guard.call(reward.build, **given, **extra)
+    scorer = guard.call(reward.build, **options.typed(reward.build, given), **extra)
     if not callable(scorer):
         raise Contract(f"build() returned {type(scorer).__name__}, expected a function (batch) -> scores")
     made: Callable[[Batch], Any] = scorer
@@ -105,6 +106,11 @@ def _why_unscored(number: float | None) -> str | None:
     return f"beyond {LARGEST:g}: {number:g}" if abs(number) > LARGEST else None
 
 
+def _word_of(missing: NoScore) -> str:
+    reason = missing.reason.strip() if isinstance(missing.reason, str) else ""
+    return guard.plain(reason) or "the reward gave no reason"
+
+
 def _column(output: Any, rows: int, what: str) -> tuple[Values, list[str | None]]:
     listed = _listed(output, what)
     if len(listed) != rows:
@@ -112,8 +118,8 @@ def _column(output: Any, rows: int, what: str) -> tuple[Values, list[str | None]
     values: Values = []
     reasons: list[str | None] = []
     for item in listed:
-        number = _number(item, what)
-        reason = _why_unscored(number)
+        number = None if isinstance(item, NoScore) else _number(item, what)
+        reason = _word_of(item) if isinstance(item, NoScore) else _why_unscored(number)
         values.append(number if reason is None else None)
         reasons.append(reason)
     return values, reasons

@@ -8,10 +8,10 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from rmbench import guard, rewards, tasks
+from rmbench import guard, options, rewards, tasks
 from rmbench.builtin.nulls import NULL_REWARDS
 from rmbench.errors import InputError, did_you_mean
-from rmbench.overrides import Overrides, merged, reward_entry
+from rmbench.overrides import Overrides, label, merged, reward_entry
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -223,6 +223,23 @@ def _data_folder(over: Overrides) -> Path | None:
     return named
 
 
+def _placed_options(
+    given: Mapping[str, Any], over: Overrides, catalog: Catalog, base: Path, where: str
+) -> list[tuple[str, str, Any]]:
+    """Return the options of the command line; a path among them is relative to where that was typed."""
+    entries = over.rewards or given.get("rewards")
+    by_label = {label(entry): entry for entry in entries} if isinstance(entries, list | tuple) else {}
+    placed = []
+    for name, key, value in over.options:
+        if name in by_label and isinstance(value, str):
+            use = reward_entry(by_label[name], where)["use"]
+            build = rewards.find(catalog, use, over.base if over.rewards else base).reward.build
+            if options.paths(build, {key: value}):
+                value = str(over.base / value)  # noqa: PLW2901 - the same value, placed
+        placed.append((name, key, value))
+    return placed
+
+
 def _chosen(given: Mapping[str, Any], catalog: Catalog, base: Path, where: str) -> dict[str, Chosen]:
     """Resolve every reward of the suite, then those that they use, then the null rewards."""
     chosen: dict[str, Chosen] = {}
@@ -298,6 +315,7 @@ def plan(given: Mapping[str, Any], catalog: Catalog, over: Overrides, *, base: P
         InputError, PluginError: before anything is written.
     """
     _check_keys(given, where)
+    over = replace(over, options=_placed_options(given, over, catalog, base, where))
     given = merged(given, over, where)
     for key in ("tasks", "rewards"):
         if not isinstance(given.get(key), list) or not given[key]:

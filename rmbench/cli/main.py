@@ -52,6 +52,7 @@ def invoke(arguments: list[str]) -> int:
     The context is made here, since ``command.main`` turns a closed pipe into exit code 1.
     """
     command = typer.main.get_command(app)
+    arguments = with_count(arguments)
     try:
         with command.make_context("rmbench", arguments) as context:
             command.invoke(context)
@@ -67,6 +68,19 @@ def invoke(arguments: list[str]) -> int:
             sys.stderr.write(f"rmbench: error: {each}\n")
         return error.exit_code
     return 0
+
+
+def with_count(arguments: list[str]) -> list[str]:
+    """Return the words with the number of rows behind a ``--check-invariance`` that stands without one."""
+    name = "--check-invariance"
+    if name not in arguments:
+        return arguments
+    from rmbench.invariance import ROWS
+
+    words = []
+    for word, following in zip(arguments, [*arguments[1:], ""], strict=True):
+        words += [name, str(ROWS)] if word == name and not following.isdecimal() else [word]
+    return words
 
 
 def guarded(arguments: list[str], *, debug: bool) -> int:

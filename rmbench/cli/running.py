@@ -89,6 +89,10 @@ def run(
     max_unscored: Annotated[
         float, typer.Option(min=0.0, max=1.0, help="Share of unscored rows per task and reward that is no failure.")
     ] = 0.001,
+    check_invariance: Annotated[
+        int | None,
+        typer.Option(min=1, metavar="[N]", help="Score N rows (32) of each task again in other company, and compare."),
+    ] = None,
     unscored: Annotated[
         str | None, typer.Option(metavar="wrong|exclude", help="How rows without a score count.")
     ] = None,
@@ -106,8 +110,9 @@ def run(
         raise InputError("--max-unscored is nan, expected a share from 0 to 1", help="--max-unscored 0.001")
     words = plain(shlex.join(["rmbench", *sys.argv[1:]]))
     settings = Settings(
-        out, resume=resume, force=force, device=device, workers=workers, max_unscored=max_unscored, command=words
-    )
+        out, resume=resume, force=force, device=device, workers=workers, max_unscored=max_unscored,
+        check_invariance=check_invariance, command=words,
+    )  # fmt: skip
     over = Overrides(
         tasks=tuple(task or ()), rewards=tuple(reward or ()), kind=kind,
         options=tuple(option_values(option or [], reward or [])),

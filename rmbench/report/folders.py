@@ -76,7 +76,8 @@ def read_run(run: Run, *, texts: bool = False) -> RunData:
     """Return what a report reads of a run; with ``texts`` the first samples of each task too."""
     manifest = run.manifest
     samples = list(_samples(RunFolder(run.folder), manifest)) if texts else []
-    measured = run.measurements if "speed" in manifest["resolved"]["studies"] else []
+    asked = {"invariance", *manifest["resolved"]["studies"]}  # invariance only where the command asked for it
+    measured = [row for row in run.measurements if row.study in asked]
     rows, speed = ([asdict(row) for row in some] for some in (run.rows, measured))
     return RunData(manifest, rows, samples, measurements=speed)
 

@@ -25,7 +25,7 @@ class RunData(NamedTuple):
         samples: texts to show, dicts with ``task``, ``id``, ``prompt``, ``system``, ``text``, ``human``
             (aspect -> score) and ``scores`` (reward -> score or None); what is missing is left out.
         name: what to call the run; else the manifest's name.
-        measurements: the rows of measurements.json, of the same keys; none where the speed was not asked for.
+        measurements: the rows of measurements.json, of the same keys; those that were asked for.
     """
 
     manifest: Mapping[str, Any]

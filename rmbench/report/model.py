@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from rmbench.report.agreement import agreement_chart, agreement_tables, by_task, marks_of
 from rmbench.report.board import Board, boards, headlines
+from rmbench.report.invariance import invariance_section, invariance_words
 from rmbench.report.merge import Merged, RunData, merge
 from rmbench.report.numbers import UNKNOWN, count
 from rmbench.report.sections import (
@@ -59,8 +60,10 @@ def build(sources: Iterable[RunData | tuple[Any, ...]], *, allow_versions: bool 
     found = headlines(merged)
     samples = [sample for source in every for sample in source.samples] if texts else []
     tasks = [_task_section(merged, card, found, samples) for card in merged.tasks.values()]
-    speed = speed_section(every[0].measurements) if len(every) == 1 else None
-    return _report(merged, found, [*tasks, *([speed] if speed else [])])
+    measured = every[0].measurements if len(every) == 1 else ()
+    own = [section for section in (invariance_section(measured), speed_section(measured)) if section]
+    report = _report(merged, found, [*tasks, *own])
+    return replace(report, summary=(*report.summary, *invariance_words(measured)))
 
 
 def build_leaderboard(sources: Iterable[RunData | tuple[Any, ...]], *, allow_versions: bool = False) -> Report:

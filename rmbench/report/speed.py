@@ -22,7 +22,7 @@ NOTES = {
 
 def speed_section(measurements: Sequence[Mapping[str, Any]]) -> Section | None:
     """Return the section of the study ``speed``, None where nothing was measured."""
-    rows = [shown(row) for row in read_rows(measurements)]
+    rows = [row for row in map(shown, read_rows(measurements)) if row.study == "speed"]
     tables = [_by_task(rows, metric) for metric in NOTES if any(row.metric == metric for row in rows)]
     memory = [row for row in rows if row.metric == "peak-memory"]
     if not tables and not memory:

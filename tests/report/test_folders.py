@@ -20,6 +20,7 @@ class Finished:
     folder: Path
     manifest: dict
     rows: list
+    measurements: tuple = ()
 
 
 def parquet(columns):

@@ -1,0 +1,174 @@
+"""Does a score depend on what is scored beside it? Rows of a run again: alone, shuffled, beside a long neighbour.
+
+Batched inference may move a score in the last bits of its dtype; beyond that, a number depends on the batch size that
+somebody chose. The rows' scores of the run itself are what the new ones are held against.
+"""
+
+from __future__ import annotations
+
+import math
+import random
+from dataclasses import dataclass, field, replace
+from itertools import combinations
+from typing import TYPE_CHECKING, Any
+
+from rmbench.api import Batch
+from rmbench.canary import units_of
+from rmbench.process import Failed
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping, Sequence
+
+    from rmbench.api import Runtime
+    from rmbench.rewards import Chosen
+    from rmbench.scoring import Scores, Values
+
+ROWS = 32
+FULL, HALF = 1e-5, 0.05  # of the scores' standard deviation: in float32 or float64, and in the 16-bit types
+HALVES = ("bfloat16", "float16")
+LONGER = 4  # the long neighbour's response, repeated so often
+WAYS = ("alone", "shuffled", "long")
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """What scoring rows again gave.
+
+    Attributes:
+        rows: rows compared; ``pairs``: pairs of different scores within a sample among them.
+        flipped: pairs that another order of scores, or a tie, took the place of.
+        worst: largest difference by way, in standard deviations of the reward's scores on the task; None where it
+            could not be scored again.
+        tolerance: what is allowed.
+        wrong: what is wrong in words, None where all is within the tolerance.
+    """
+
+    rows: int
+    pairs: int
+    flipped: int
+    worst: Mapping[str, float | None] = field(default_factory=dict)
+    tolerance: float = FULL
+    wrong: str | None = None
+
+
+def precision(chosen: Chosen, runtime: Runtime) -> str:
+    """Return the dtype that a reward computes in: its own option, else the run's."""
+    return str(chosen.options.get("dtype") or runtime.dtype)
+
+
+def tolerance(dtype: str) -> float:
+    """Return the largest difference allowed, in standard deviations of the score."""
+    return HALF if dtype in HALVES else FULL
+
+
+def spread(scores: Sequence[float | None]) -> float:
+    """Return the standard deviation of the scores that are there; of equal ones their size, and of zeros 1."""
+    there = [score for score in scores if score is not None]
+    if not there:
+        return 1.0
+    middle = math.fsum(there) / len(there)
+    deviation = math.sqrt(math.fsum((score - middle) ** 2 for score in there) / len(there))
+    return deviation or abs(middle) or 1.0
+
+
+def selected(groups: Sequence[str], count: int, seed: int) -> list[int]:
+    """Return the rows of seeded samples, whole ones, at least ``count`` rows where there are so many."""
+    members: dict[str, list[int]] = {}
+    for row, group in enumerate(groups):
+        members.setdefault(group, []).append(row)
+    order = list(members)
+    random.Random(seed).shuffle(order)  # noqa: S311 - a choice of rows, no secret
+    taken: list[int] = []
+    for group in order:
+        if len(taken) >= count:
+            break
+        taken += members[group]
+    return sorted(taken)
+
+
+def _long(rows: Batch, unit: Sequence[int]) -> Batch:
+    """Return the rows of the longest response, once more with that response several times over."""
+    whole = rows.take(unit)
+    longer = tuple(" ".join([text] * LONGER) for text in whole.responses)
+    return replace(whole, responses=longer, ids=tuple(f"{name}+long" for name in whole.ids))
+
+
+def _joined(first: Batch, second: Batch) -> Batch:
+    columns: dict[str, Any] = {
+        name: vars_of(first)[name] + vars_of(second)[name] for name in vars_of(first) if name != "scores"
+    }
+    return Batch(**columns, scores={name: first.scores[name] + second.scores[name] for name in first.scores})
+
+
+def vars_of(batch: Batch) -> dict[str, Any]:
+    """Return the columns of a batch by name."""
+    return {name: getattr(batch, name) for name in Batch.__slots__}
+
+
+def _calls(rows: Batch, units: list[list[int]], seed: int) -> Iterator[tuple[str, Batch, list[int]]]:
+    """Yield (way, batch, which of the rows its first ones are)."""
+    for unit in units:
+        yield "alone", rows.take(unit), unit
+    shuffled = list(units)
+    random.Random(seed).shuffle(shuffled)  # noqa: S311 - an order, not a secret
+    flat = [row for unit in shuffled for row in unit]
+    yield "shuffled", rows.take(flat), flat
+    longest = max(units, key=lambda unit: max(len(rows.responses[row]) for row in unit))
+    neighbour = _long(rows, longest)
+    renamed = replace(neighbour, groups=tuple(f"{group}+long" for group in neighbour.groups))
+    for unit in units:
+        yield "long", _joined(rows.take(unit), renamed), unit
+
+
+def _flips(rows: Batch, base: Values, again: Values) -> tuple[int, int]:
+    """Return (pairs within a sample whose scores differ, those that are ordered otherwise afterwards)."""
+    pairs = flipped = 0
+    for unit in units_of(rows, whole=True):
+        for one, two in combinations(unit, 2):
+            before, after = _order(base[one], base[two]), _order(again[one], again[two])
+            pairs += before not in (None, 0)
+            flipped += before not in (None, 0) and after is not None and before != after
+    return pairs, flipped
+
+
+def _order(one: float | None, two: float | None) -> int | None:
+    return None if one is None or two is None else (one > two) - (one < two)
+
+
+def check(
+    score: Callable[[Batch], Scores], rows: Batch, base: Values, scale: float, *, whole: bool, allowed: float = FULL
+) -> Found:
+    """Score rows again in other company.
+
+    Args:
+        score: of a batch.
+        rows: whole samples.
+        base: their scores in the run.
+        scale: standard deviation of the reward's scores on the task.
+        whole: the reward must see whole samples.
+        allowed: largest difference that is no fault, in ``scale``.
+    """
+    worst: dict[str, float | None] = dict.fromkeys(WAYS, 0.0)
+    latest: dict[str, Values] = {way: list(base) for way in WAYS}
+    wrong: str | None = None
+    for way, batch, places in _calls(rows, units_of(rows, whole=whole), seed=0):
+        try:
+            values = score(batch).values[: len(places)]
+        except Failed as error:
+            worst[way], wrong = None, wrong or f"{way}: could not be scored again ({error.kind})"
+            continue
+        for place, value in zip(places, values, strict=True):
+            latest[way][place] = value
+            off, told = _off(base[place], value, scale)
+            known = worst[way]
+            worst[way] = None if known is None else max(known, off)
+            if told or off > allowed:
+                wrong = wrong or f"{way}: row {rows.ids[place]}: " + (told or f"moved by {off:.2g} of the std")
+    counted = [_flips(rows, base, again) for again in latest.values()]
+    return Found(len(rows), counted[0][0], max(flips for _, flips in counted), worst, allowed, wrong)
+
+
+def _off(one: float | None, two: float | None, scale: float) -> tuple[float, str | None]:
+    if one is None or two is None:
+        return 0.0, "has a score once and none another time" if one is not two else None
+    return abs(one - two) / scale, None

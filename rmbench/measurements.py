@@ -1,0 +1,59 @@
+"""What a run tells of itself: seconds, rates, memory and batch invariance, as rows of measurements.json."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from rmbench.api import Result
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from rmbench.engine import Outcome
+    from rmbench.suite import Plan
+
+
+def measured(folder: Path, outcome: Outcome, plan: Plan) -> list[Result]:
+    """Return the rows of this run, and those of an earlier one in the same folder that it has not measured again."""
+    from rmbench.results import from_json
+
+    path = folder / "measurements.json"
+    old = from_json(path.read_bytes())[1] if path.is_file() else []
+    new = [*_speed(outcome, plan), *_invariance(outcome, plan)]
+    known = {_place(row) for row in new}
+    return sorted([*new, *(row for row in old if _place(row) not in known)], key=_place)
+
+
+def _place(row: Result) -> tuple[str, str, str, str, str]:
+    return row.study, row.metric, row.reward or "", row.task or "", row.probe or ""
+
+
+def _speed(outcome: Outcome, plan: Plan) -> Iterator[Result]:
+    kinds = {task.name: task.kind for task in plan.tasks}
+    for (reward, task), (seconds, rows) in sorted(outcome.seconds.items()):
+        for metric, value in (("seconds", seconds), ("rows-per-second", rows / max(seconds, 1e-9))):
+            one = Result("speed", metric, task=task, kind=kinds[task], split="test", reward=reward)
+            yield replace(one, value=value, rows=rows)
+    for reward, peak in sorted(outcome.peaks.items()):
+        yield Result(study="speed", metric="peak-memory", reward=reward, value=float(peak))
+
+
+def _invariance(outcome: Outcome, plan: Plan) -> Iterator[Result]:
+    kinds = {task.name: task.kind for task in plan.tasks}
+    for (reward, task), found in sorted(outcome.invariance.items()):
+        one = Result("invariance", "largest-difference", task=task, kind=kinds[task], split="test", reward=reward)
+        one = replace(one, rows=found.rows)
+        for way, value in found.worst.items():
+            reason = found.wrong if found.wrong and found.wrong.startswith(f"{way}:") else None
+            yield replace(one, probe=way, value=value, reason=reason)
+        yield replace(one, metric="flipped-pairs", value=float(found.flipped), pairs=found.pairs)
+        yield replace(one, metric="tolerance", value=found.tolerance)
+
+
+def varying(outcome: Outcome) -> Iterator[str]:
+    """Yield a sentence for every reward whose scores depend on what is scored beside them."""
+    for (reward, task), found in sorted(outcome.invariance.items()):
+        if found.wrong:
+            yield f"reward {reward} is not batch-invariant on {task}: {found.wrong}"
