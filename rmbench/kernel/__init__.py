@@ -1,6 +1,7 @@
 """The scoring kernel: texts and models scored in batches, exact, results in input order.
 
-``score_texts`` scores columns of texts with rules, ``sequence_scorer`` with a sequence-classification model. Importing
+``score_texts`` scores columns of texts with rules, ``score_ids`` token ids where they are, ``sequence_scorer`` texts
+with a sequence-classification model. Importing
 this package imports neither numba nor torch: both names are loaded where they are first asked for.
 """
 
@@ -8,11 +9,12 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from rmbench.kernel.device import score_ids
     from rmbench.kernel.texts import score_texts
 
-__all__ = ["score_texts"]
+__all__ = ["score_ids", "score_texts"]
 
-_HOME = {"score_texts": "rmbench.kernel.texts"}
+_HOME = {"score_ids": "rmbench.kernel.device", "score_texts": "rmbench.kernel.texts"}
 
 
 def __getattr__(name: str) -> object:

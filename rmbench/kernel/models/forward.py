@@ -14,21 +14,24 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 
+from rmbench.kernel.models import layout
 from rmbench.kernel.models import plan as planning
-from rmbench.kernel.models.heads import LAST, head_of, positions
-from rmbench.kernel.models.packed import Segment, attending
+from rmbench.kernel.models.heads import LAST, fixed_positions, head_of, longest_row, reads_last_token
+from rmbench.kernel.models.packed import attending, sent
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
 BUDGET = {"cpu": 2048}  # tokens of a batch: what it computes stays in the cache; measured in tests/benchmarks
 ACCELERATOR_BUDGET = 16_384
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
-NO_MEMORY = ("out of memory", "not enough memory", "can't allocate memory")
+USUAL = {"cpu": "float32"}  # elsewhere bfloat16
+WAYS = ("packed", "padded", "single")
+NO_MEMORY = ("out of memory", "not enough memory", "can't allocate memory", "cublas_status_alloc_failed")
 
 
 class ModelError(ValueError):
-    """A model that cannot score: no label chosen, weights that are no numbers, ids that it does not know."""
+    """What a model cannot score: no label chosen, weights that are no numbers, ids or lengths that it does not know."""
 
 
 @dataclass(slots=True)
@@ -54,7 +57,7 @@ def label_index(config: Any, label: int | str | None) -> int:
             return 0
         known = ", ".join(f"{index} ({name})" for name, index in sorted(names.items(), key=lambda item: item[1]))
         raise ModelError(f"the model has {count} labels: choose one with label ({known})")
-    index = names.get(label, -1) if isinstance(label, str) else label
+    index = names.get(label, int(label) if label.isdecimal() else -1) if isinstance(label, str) else label
     if not 0 <= index < count:
         raise ModelError(f"label {label!r} is not one of the model's {count}: {', '.join(sorted(names))}")
     return index
@@ -76,8 +79,8 @@ class TokenScorer:
         model: a transformers ``...ForSequenceClassification``; it is put into eval mode, on the device, in the dtype.
         pad_id: any id of the vocabulary; it fills padded batches and is masked.
         device: where to compute.
-        dtype: ``float32``, ``bfloat16`` or ``float16``.
-        batch_tokens: most tokens of a batch (default: 2,048 on CPU).
+        dtype: ``float32``, ``bfloat16`` or ``float16`` (default: ``float32`` on CPU, ``bfloat16`` elsewhere).
+        batch_tokens: most tokens of a batch (default: 2,048 on CPU, 16,384 elsewhere).
         label: which logit, where there are several: an index or a name of ``id2label``.
         way: ``packed``, ``padded`` or ``single``; chosen by architecture and device where it is None.
 
@@ -91,30 +94,36 @@ class TokenScorer:
         *,
         pad_id: int,
         device: str = "cpu",
-        dtype: str = "float32",
+        dtype: str | None = None,
         batch_tokens: int | None = None,
         label: int | str | None = None,
         way: str | None = None,
     ) -> None:
-        if dtype not in DTYPES:
-            raise ModelError(f"dtype {dtype!r} is not one of {', '.join(DTYPES)}")
-        check_weights(model)
-        self.label = label_index(model.config, label)
-        self.model = model.to(device=device, dtype=DTYPES[dtype]).eval()
-        self.head = head_of(model)
-        self.pad_id = pad_id
         self.device = torch.device(device)
-        self.budget = batch_tokens or BUDGET.get(self.device.type, ACCELERATOR_BUDGET)
-        self.way = way or self._usual()
+        self.dtype = dtype or USUAL.get(self.device.type, "bfloat16")
+        if self.dtype not in DTYPES:
+            raise ModelError(f"dtype {self.dtype!r} is not one of {', '.join(DTYPES)}")
+        self.label = label_index(model.config, label)
+        self.head = head_of(model)
+        self.way = way or self._usual(model.config)
+        if self.way not in WAYS:
+            raise ModelError(f"way {way!r} is not one of {', '.join(WAYS)}")
         if self.way == "packed" and self.head is None:
             raise ModelError(f"{type(model).__name__} is not among the architectures that can be packed")
+        self.model = model.to(device=device, dtype=DTYPES[self.dtype]).eval()
+        check_weights(self.model)
+        self.pad_id = pad_id
+        self.budget = batch_tokens or BUDGET.get(self.device.type, ACCELERATOR_BUDGET)
         self.vocabulary = int(model.get_input_embeddings().weight.shape[0])
+        self.longest = longest_row(model)
         self.meter = Meter()
 
-    def _usual(self) -> str:
+    def _usual(self, config: Any) -> str:
+        """Return the way of an architecture: where padding could change a score, a row goes alone everywhere."""
         if self.head is not None:
             return "packed"
-        return "single" if self.device.type == "cpu" else "padded"
+        alone = self.device.type == "cpu" or config.is_encoder_decoder or not fixed_positions(config)
+        return "single" if alone else "padded"
 
     def plan(self, rows: Sequence[Any], prefixes: Sequence[int] | None = None) -> planning.Plan:
         """Return how these rows would be computed (see ``__call__``)."""
@@ -145,29 +154,34 @@ class TokenScorer:
             float64 (n,), in input order.
 
         Raises:
-            ModelError: an empty row, or an id beyond the vocabulary.
+            ModelError: an empty row, an id beyond the vocabulary, a row longer than the model has positions for.
         """
         begun = time.perf_counter()
         ids = [np.asarray(row, dtype=np.int64) for row in rows]
+        if prefixes is not None and len(prefixes) != len(ids):
+            raise ModelError(f"{len(ids)} rows, but {len(prefixes)} prefixes")
         self._check(ids)
         made = self._plan(ids, prefixes)
         different = [ids[place] for place in made.unique]
-        self.meter.planning += time.perf_counter() - begun
-        scores = np.zeros(len(different))
-        for batch in made.batches:
-            self._run(batch, different, scores)
+        planned = time.perf_counter()
+        scores = self._scores(made.batches, different)
+        self.meter.planning += planned - begun
+        self.meter.forward += time.perf_counter() - planned
         self._count(made, len(ids))
-        return scores[list(made.first)] if ids else scores
+        return scores[np.array(made.first, np.int64)]
 
     def _check(self, ids: Sequence[np.ndarray]) -> None:
         for place, row in enumerate(ids):
             if row.ndim != 1 or not len(row):
                 raise ModelError(f"row {place} has no tokens")
-            if int(row.max()) >= self.vocabulary or int(row.min()) < 0:
-                raise ModelError(
-                    f"row {place} has the token id {int(row.max())}, the model knows 0 to {self.vocabulary - 1}: "
-                    "is this its tokenizer?"
-                )
+            if self.longest is not None and len(row) > self.longest:
+                raise ModelError(f"row {place} has {len(row)} tokens, the model has positions for {self.longest}")
+            for odd in (int(row.max()), int(row.min())):
+                if not 0 <= odd < self.vocabulary:
+                    raise ModelError(
+                        f"row {place} has the token id {odd}, the model knows 0 to {self.vocabulary - 1}: "
+                        "is this its tokenizer?"
+                    )
 
     def _count(self, made: planning.Plan, rows: int) -> None:
         self.meter.rows += rows
@@ -176,65 +190,82 @@ class TokenScorer:
         self.meter.computed += made.computed
         self.meter.ways[made.way] = self.meter.ways.get(made.way, 0) + rows
 
-    def _run(self, batch: planning.Batch, rows: Sequence[np.ndarray], scores: np.ndarray) -> None:
-        """Score one batch; where the memory does not hold it, its halves, and smaller batches from then on."""
-        begun = time.perf_counter()
+    def _scores(self, batches: Sequence[planning.Batch], rows: Sequence[np.ndarray]) -> np.ndarray:
+        """Score batches; the device is waited for once, at the end."""
+        found = [piece for batch in batches for piece in self._fitting(batch, rows)]
+        scores = np.empty(len(rows))
+        if found:
+            order = [row for batch, _ in found for row in batch.rows]
+            scores[order] = torch.cat([column for _, column in found]).cpu().numpy()
+        return scores
+
+    def _fitting(
+        self, batch: planning.Batch, rows: Sequence[np.ndarray]
+    ) -> Iterator[tuple[planning.Batch, torch.Tensor]]:
+        """Score a batch; where the memory does not hold it, its halves, and smaller batches from then on."""
+        waiting = [batch]
+        while waiting:
+            batch = waiting.pop()
+            if batch.computed <= self.budget or len(batch.rows) == 1:
+                column = self._column(batch, rows)
+                if column is not None:
+                    yield batch, column
+                    continue
+                self.meter.splits += 1
+                self.budget = max(1, min(self.budget, batch.computed // 2))
+                if self.device.type == "cuda":
+                    torch.cuda.empty_cache()
+            waiting += reversed(planning.halves(batch, rows, self.way, self.budget))
+
+    def _column(self, batch: planning.Batch, rows: Sequence[np.ndarray]) -> torch.Tensor | None:
+        """Return the scores of a batch, float64 on the device, or None where the memory does not hold it.
+
+        Halving goes on outside of the except block: its traceback holds the tensors that did not fit.
+        """
         try:
             with torch.inference_mode():
-                logits = self._logits(batch, rows)
-            scores[list(batch.rows)] = logits[:, self.label].double().cpu().numpy()
-        except (torch.OutOfMemoryError, RuntimeError) as error:
-            if not _is_memory(error) or len(batch.rows) < 2:  # noqa: PLR2004 - one row cannot be halved
+                logits = self._packed(batch, rows) if self.way == "packed" else self._padded(batch, rows)
+                return logits[:, self.label].double()
+        except RuntimeError as error:
+            if not _is_memory(error) or len(batch.rows) == 1:
                 raise
-        else:
-            self.meter.forward += time.perf_counter() - begun
-            return
-        # outside of the except block, whose traceback holds the tensors that did not fit
-        self.meter.splits += 1
-        self.budget = max(1, min(self.budget, batch.computed // 2))
-        for half in planning.halves(batch, rows, self.way, self.budget):
-            self._run(half, rows, scores)
-
-    def _logits(self, batch: planning.Batch, rows: Sequence[np.ndarray]) -> torch.Tensor:
-        if self.way == "packed":
-            return self._packed(batch, rows)
-        return self._padded(batch, rows)
+        return None
 
     def _padded(self, batch: planning.Batch, rows: Sequence[np.ndarray]) -> torch.Tensor:
-        """Return logits (n, labels) of rows padded on the right; the position read comes from the mask."""
+        """Return logits (n, labels) of rows padded on the right; the position read comes from their lengths."""
         taken = [rows[row] for row in batch.rows]
-        longest = max(map(len, taken))
-        ids = np.full((len(taken), longest), self.pad_id, dtype=np.int64)
-        mask = np.zeros((len(taken), longest), dtype=np.int64)
-        for place, row in enumerate(taken):
-            ids[place, : len(row)] = row
-            mask[place, : len(row)] = 1
-        given = {"input_ids": self._on_device(ids), "attention_mask": self._on_device(mask)}
         if self.head is None:
-            return self._own(given, len(taken))
-        if self.head.offset(self.model):
-            numbered = np.full_like(ids, self.head.offset(self.model) - 1)
-            for place, row in enumerate(taken):
-                numbered[place, : len(row)] = positions(row, self.head, self.model)
-            given["position_ids"] = self._on_device(numbered)
+            return self._own(taken)
+        laid = layout.padded(taken, self.pad_id, self.head, self.model)
+        given = {"input_ids": sent(laid.ids, self.device), "attention_mask": sent(laid.mask, self.device)}
+        if laid.positions is not None:
+            given["position_ids"] = sent(laid.positions, self.device)
         hidden = self._hidden(given)
-        read = [len(row) - 1 for row in taken] if self.head.position == LAST else [0] * len(taken)
-        return self.head.read(self.model, hidden[torch.arange(len(taken)), torch.tensor(read)])
+        places = torch.arange(len(taken), device=self.device), sent(laid.read, self.device)
+        return self.head.read(self.model, hidden[places])
 
-    def _own(self, given: dict[str, torch.Tensor], rows: int) -> torch.Tensor:
+    def _own(self, taken: Sequence[np.ndarray]) -> torch.Tensor:
         """Return the logits of the model's own forward pass.
 
-        Of one row without padding, a model that looks for the last token that is no padding must not find an earlier
-        one: the padding token of many is their end-of-text token, which a row may end with.
+        Many models look for the last token that is not the padding token, which is often the end-of-text token: a row
+        that ends with it would be read too early. For the time of the call padding is a token that ends none of them.
         """
+        pad, ends = self.pad_id, {int(row[-1]) for row in taken}
+        seeks = reads_last_token(self.model)
+        if seeks:
+            pad = next((token for token in range(self.vocabulary) if token not in ends), -1)
+            if pad < 0 and len(taken) > 1:
+                return torch.cat([self._own([row]) for row in taken])
+        laid = layout.padded(taken, pad, None, self.model)
+        given = {"input_ids": sent(laid.ids, self.device), "attention_mask": sent(laid.mask, self.device)}
         config = self.model.config.get_text_config()
-        pad = config.pad_token_id
-        if rows == 1 and not self.model.config.is_encoder_decoder and _last_token_model(self.model):
-            config.pad_token_id = None
+        before = config.pad_token_id
         try:
+            if seeks:
+                config.pad_token_id = pad
             logits: torch.Tensor = self.model(**given).logits
         finally:
-            config.pad_token_id = pad
+            config.pad_token_id = before
         return logits
 
     def _packed(self, batch: planning.Batch, rows: Sequence[np.ndarray]) -> torch.Tensor:
@@ -242,51 +273,23 @@ class TokenScorer:
         head = self.head
         if head is None:
             raise ModelError("this architecture cannot be packed")
-        pieces: list[np.ndarray] = []
-        numbers: list[np.ndarray] = []
-        segments: list[Segment] = []
-        read: list[int] = []
-        at = 0
-        for group in batch.groups:
-            prefix = at, at
-            if group.shared:
-                shared = rows[group.rows[0]][: group.shared]
-                pieces.append(shared)
-                numbers.append(positions(shared, head, self.model))
-                segments.append(Segment(at, at + len(shared), at, at))
-                prefix = at, at + len(shared)
-                at += len(shared)
-            for row in group.rows:
-                own = rows[row][group.shared :]
-                pieces.append(own)
-                numbers.append(positions(own, head, self.model, group.shared))
-                segments.append(Segment(at, at + len(own), *(prefix if group.shared else (at, at))))
-                read.append(at + len(own) - 1 if head.position == LAST else at)
-                at += len(own)
-        given = {"input_ids": self._on_device(np.concatenate(pieces)[None])}
-        given["position_ids"] = self._on_device(np.concatenate(numbers)[None])
-        backbone = getattr(self.model, head.backbone)
-        with attending(backbone, segments):
+        laid = layout.packed(batch, rows, head, self.model)
+        given = {"input_ids": sent(laid.ids[None], self.device)}
+        given["position_ids"] = sent(laid.positions[None], self.device)
+        with attending(getattr(self.model, head.backbone), laid.segments):
             hidden = self._hidden(given)
-        return head.read(self.model, hidden[0, torch.tensor(read, device=hidden.device)])
+        return head.read(self.model, hidden[0, sent(laid.read, self.device)])
 
-    def _hidden(self, given: dict[str, torch.Tensor]) -> torch.Tensor:
+    def _hidden(self, given: dict[str, Any]) -> torch.Tensor:
         """Return the last hidden states (batch, tokens, width) of the model without its head."""
         head = self.head
         backbone = self.model if head is None else getattr(self.model, head.backbone)
         if head is not None and head.token_types:
             given["token_type_ids"] = torch.zeros_like(given["input_ids"])
         if head is not None and head.position == LAST:
-            given["use_cache"] = False  # type: ignore[assignment]
+            given["use_cache"] = False
         hidden: torch.Tensor = backbone(**given).last_hidden_state
         return hidden
-
-    def _on_device(self, values: np.ndarray) -> torch.Tensor:
-        return torch.from_numpy(values).to(self.device, non_blocking=True)
-
-
-def _last_token_model(model: Any) -> bool:
-    return "score" in dict(model.named_children())
 
 
 def _is_memory(error: RuntimeError) -> bool:

@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 LAST, FIRST = "last", "first"
 PLAIN_ROPE = {"default", "linear", "llama3", "yarn"}  # the others depend on the longest position in the batch
 
+READS_LAST = {"CTRLForSequenceClassification", "ModernBertDecoderForSequenceClassification"}  # not named ``score``
+
 
 @dataclass(frozen=True, slots=True)
 class Head:
@@ -76,8 +78,8 @@ HEADS: dict[str, Head] = {
 
 def head_of(model: Any) -> Head | None:
     """Return how the score of a model is read where that is known and the model has no odd attention, else None."""
-    head = HEADS.get(type(model).__name__)
-    config = model.config
+    kind, config = type(model), model.config
+    head = HEADS.get(kind.__name__) if kind.__module__.startswith("transformers.models.") else None
     if head is None or config.is_encoder_decoder or vars(config).get("is_decoder", False):
         return None
     if head.position == LAST and not _plain_decoder(config):
@@ -87,11 +89,35 @@ def head_of(model: Any) -> Head | None:
 
 def _plain_decoder(config: Any) -> bool:
     """Whether every layer attends to all that came before, from positions that do not depend on the batch."""
-    given = config.to_dict()
-    layers = given.get("layer_types") or ()
-    rope = given.get("rope_parameters") or {}
-    kind = rope.get("rope_type", "default") if isinstance(rope, dict) else "default"
-    return all(layer == "full_attention" for layer in layers) and kind in PLAIN_ROPE
+    layers = config.to_dict().get("layer_types") or ()
+    return all(layer == "full_attention" for layer in layers) and fixed_positions(config)
+
+
+def fixed_positions(config: Any) -> bool:
+    """Whether a token's rotation does not depend on the longest row beside it."""
+    return _rope_kinds(config.get_text_config().to_dict().get("rope_parameters") or {}) <= PLAIN_ROPE
+
+
+def _rope_kinds(rope: dict[str, Any]) -> set[str]:
+    nested = [inner for inner in rope.values() if isinstance(inner, dict)]  # by the kind of layer
+    return {str(inner.get("rope_type", "default")) for inner in nested or [rope]}
+
+
+def longest_row(model: Any) -> int | None:
+    """Return the most tokens of a row that the model has positions for, None where its configuration states none."""
+    import torch
+
+    stated = getattr(model.config.get_text_config(), "max_position_embeddings", None)
+    limits = [stated] if isinstance(stated, int) and stated > 0 else []
+    for name, module in model.named_modules():
+        if name.endswith("position_embeddings") and isinstance(module, torch.nn.Embedding) and module.padding_idx:
+            limits.append(module.num_embeddings - module.padding_idx - 1)  # RoBERTa numbers behind the padding
+    return min(limits) if limits else None
+
+
+def reads_last_token(model: Any) -> bool:
+    """Whether the model itself looks for the last token that is not the padding token, to read the score there."""
+    return "score" in dict(model.named_children()) or type(model).__name__ in READS_LAST
 
 
 def positions(ids: np.ndarray, head: Head, model: Any, start: int = 0) -> np.ndarray:
