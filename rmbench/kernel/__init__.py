@@ -1,0 +1,27 @@
+"""The scoring kernel: texts and models scored in batches, exact, results in input order.
+
+``score_texts`` scores columns of texts with rules, ``sequence_scorer`` with a sequence-classification model. Importing
+this package imports neither numba nor torch: both names are loaded where they are first asked for.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from rmbench.kernel.texts import score_texts
+
+__all__ = ["score_texts"]
+
+_HOME = {"score_texts": "rmbench.kernel.texts"}
+
+
+def __getattr__(name: str) -> object:
+    """Import a public name where it is first asked for."""
+    if name not in _HOME:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return vars(import_module(_HOME[name]))[name]
+
+
+def __dir__() -> list[str]:
+    """Return the public names, also those not yet imported."""
+    return sorted({*globals(), *__all__})
