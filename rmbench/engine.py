@@ -40,10 +40,11 @@ class Progress(Protocol):
 
 @dataclass(slots=True)
 class Outcome:
-    """What a run came to, beside its rows: rewards that could not be used, seconds taken, warnings."""
+    """What a run came to, beside its rows: rewards that could not be used, seconds and bytes taken, warnings."""
 
     failures: dict[str, str] = field(default_factory=dict)
     seconds: dict[tuple[str, str], tuple[float, int]] = field(default_factory=dict)
+    peaks: dict[str, int] = field(default_factory=dict)
     warnings: list[str] = field(default_factory=list)
 
 
@@ -125,6 +126,8 @@ class Engine:
             self.outcome.failures[chosen.name] = str(error)
             ledger.tracebacks.append(error.traceback)
         finally:
+            if peak := chair.peak:
+                self.outcome.peaks[chosen.name] = peak
             chair.close()
             self._report(chosen, ledger, chair.notes)
 
@@ -218,6 +221,11 @@ class Chair:
                 self.notes.update(process.notes)
                 self._seat = process
         return self._seat
+
+    @property
+    def peak(self) -> int:
+        """Most bytes of memory that the reward's own process held, 0 where it has none of its own."""
+        return self._seat.peak if isinstance(self._seat, Process) else 0
 
     def close(self) -> None:
         """Give the seat back."""

@@ -110,6 +110,7 @@ class Process:
         self.stop = stop
         self.log = log
         self.notes: list[str] = []
+        self.peak = 0  # bytes of resident memory, the most that a worker held
         self.child: subprocess.Popen[bytes] | None = None
         self._start()
 
@@ -209,6 +210,7 @@ class Process:
         except (Failed, Stopped):
             self._kill()
             raise
+        self.peak = max(self.peak, reply.get("peak", 0))
         if reply["ok"]:
             printed = ["printed to stdout or stderr (kept in the log)"] if self.noise > noise else []
             return Scores(reply["values"], reply["reasons"], reply["parts"], [*reply["notes"], *printed])

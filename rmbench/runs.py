@@ -87,6 +87,14 @@ class Run:
         return from_json(path.read_bytes())[1]
 
     @property
+    def measurements(self) -> list[Result]:
+        """Seconds, bytes and rates of the run itself: the records of measurements.json, empty before it is written."""
+        from rmbench.results import from_json
+
+        path = self.folder / "measurements.json"
+        return from_json(path.read_bytes())[1] if path.is_file() else []
+
+    @property
     def results(self) -> pd.DataFrame:
         """Every number as a table, one row each, with the columns of results.json."""
         from rmbench.results import frame
@@ -296,18 +304,10 @@ def _measurements(outcome: Outcome, plan: Plan) -> list[Result]:
     found = []
     for (reward, task), (seconds, rows) in sorted(outcome.seconds.items()):
         for metric, value in (("seconds", seconds), ("rows-per-second", rows / max(seconds, 1e-9))):
-            found.append(
-                Result(
-                    study="speed",
-                    metric=metric,
-                    task=task,
-                    kind=kinds[task],
-                    split="test",
-                    reward=reward,
-                    value=value,
-                    rows=rows,
-                )
-            )
+            one = Result("speed", metric, task=task, kind=kinds[task], split="test", reward=reward)
+            found.append(replace(one, value=value, rows=rows))
+    for reward, peak in sorted(outcome.peaks.items()):
+        found.append(Result(study="speed", metric="peak-memory", reward=reward, value=float(peak)))
     return found
 
 

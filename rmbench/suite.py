@@ -22,8 +22,9 @@ if TYPE_CHECKING:
 
 KEYS = {"name", "tasks", "rewards", "metrics", "studies", "seeds", "limit", "unscored", "timeout"}
 LATER = {"reward_model": "fitted reward models", "policy": "policies", "train": "policy training"}
-STUDIES = ("score", "agree")
-LATER_STUDIES = ("probe", "optimise", "speed")
+STUDIES = ("score", "agree", "speed")
+DEFAULT_STUDIES = ("score", "agree")
+LATER_STUDIES = ("probe", "optimise")
 MAX_SEED = 2**63 - 1
 DEFAULT_TIMEOUT = 300.0
 
@@ -172,10 +173,12 @@ def _studies(given: Mapping[str, Any], where: str) -> tuple[str, ...]:
     for study in named or ():
         if study in LATER_STUDIES:
             raise InputError(
-                f"the study {study!r} is not in this version of rmbench", where=where, help="there are score, agree"
+                f"the study {study!r} is not in this version of rmbench",
+                where=where,
+                help=f"there are {', '.join(STUDIES)}",
             )
         _choice(study, STUDIES, "studies", where)
-    return STUDIES if named is None else ("score", *(s for s in STUDIES[1:] if s in named))
+    return DEFAULT_STUDIES if named is None else ("score", *(s for s in STUDIES[1:] if s in named))
 
 
 def _metrics(given: Mapping[str, Any], catalog: Catalog, where: str) -> tuple[str, ...] | None:

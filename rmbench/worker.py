@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import ctypes
 import os
+import resource
 import signal
 import sys
 import threading
@@ -23,6 +24,7 @@ from rmbench.plugins import load_reward
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+MAXRSS_UNIT = 1 if sys.platform == "darwin" else 1024  # bytes
 PR_SET_PDEATHSIG = 1  # of <sys/prctl.h>
 
 
@@ -103,6 +105,7 @@ class Session:
             "reasons": scores.reasons,
             "parts": scores.parts,
             "notes": scores.notes,
+            "peak": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * MAXRSS_UNIT,
         }
 
     def answer(self, message: dict[str, Any]) -> dict[str, Any]:

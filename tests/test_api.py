@@ -170,7 +170,7 @@ def test_results_have_every_key_and_the_measurements_stand_apart(task, tmp_path)
     assert not any(row["study"] == "speed" for row in data["results"])
     assert str(tmp_path) not in (run.folder / "results.json").read_text()
     measured = json.loads((run.folder / "measurements.json").read_text())["results"]
-    assert {row["metric"] for row in measured} == {"seconds", "rows-per-second"}
+    assert {row["metric"] for row in measured} == {"seconds", "rows-per-second", "peak-memory"}
 
 
 def test_score_from_python(task):

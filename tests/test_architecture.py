@@ -8,7 +8,19 @@ from pathlib import Path
 import pytest
 
 PACKAGE = Path(__file__).resolve().parent.parent / "rmbench"
-HEAVY = ("torch", "transformers", "pandas", "scipy", "pyarrow", "numpy", "sacrebleu", "rouge_score", "altair", "jinja2")
+HEAVY = (
+    "torch",
+    "transformers",
+    "pandas",
+    "scipy",
+    "pyarrow",
+    "numpy",
+    "sacrebleu",
+    "rouge_score",
+    "altair",
+    "jinja2",
+    "numba",
+)
 
 
 def imports(path: Path) -> set[str]:
@@ -51,6 +63,7 @@ def offenders(pattern: str, forbidden: tuple[str, ...]) -> list[str]:
         ("suite.py", ("rmbench.engine", "rmbench.store", "rmbench.studies", "rmbench.report", "rmbench.cli")),
         ("store.py", ("rmbench.engine", "rmbench.suite", "rmbench.studies", "rmbench.report", "rmbench.cli")),
         ("studies/*.py", ("rmbench.engine", "rmbench.process", "rmbench.worker", "rmbench.plugins", "rmbench.report", "rmbench.cli")),
+        ("kernel/*.py", ("rmbench.api", "rmbench.tasks", "rmbench.samples", "rmbench.suite", "rmbench.engine", "rmbench.process", "rmbench.plugins", "rmbench.store", "rmbench.studies", "rmbench.report", "rmbench.builtin")),
         ("report/*.py", ("rmbench.engine", "rmbench.process", "rmbench.scoring", "rmbench.plugins", "rmbench.stats", "rmbench.cli")),
         ("[!c]*.py", ("rmbench.cli",)),
         ("builtin/*.py", ("rmbench.engine", "rmbench.process", "rmbench.plugins", "rmbench.store", "rmbench.suite", "rmbench.studies")),
@@ -70,6 +83,7 @@ def test_arrows(pattern, forbidden):
         "from rmbench.cli.main import invoke; invoke(['list'])",
         "from rmbench.cli.main import invoke; invoke(['list', '--json'])",
         "import rmbench.worker",
+        "import rmbench.kernel",
     ],
 )
 def test_start_up_leaves_heavy_packages_unimported(code):

@@ -6,7 +6,7 @@ from hashlib import blake2b
 
 from rmbench import Batch, Reward, Runtime
 from rmbench.builtin.options import whole
-from rmbench.builtin.words import f1, normalise
+from rmbench.kernel.bags import f1, normalise
 
 Score = Callable[[Batch], list[float | None]]
 NULL_REWARDS = ("random", "constant", "longest", "shortest", "copy", "lead")

@@ -1,13 +1,14 @@
-"""BLEU, chrF and TER of single texts as rewards, through sacrebleu.
+"""BLEU, chrF and TER of single texts as rewards, through the scoring kernel: sacrebleu, or compiled code equal to it.
 
 Post (2018), "A call for clarity in reporting BLEU scores". Scales are sacrebleu's, 0 to 100; TER is negated. A row
 without references has no score (None).
 """
 
 from collections.abc import Callable
-from typing import Any, Literal, get_args
+from typing import Literal, get_args
 
 from rmbench import Batch, Reward
+from rmbench.builtin.columns import by_references, of_rows
 from rmbench.builtin.options import choice, flag, whole
 
 Score = Callable[[Batch], list[float | None]]
@@ -25,26 +26,20 @@ def bleu(*, tokenize: Tokenizer | None = None, lowercase: bool = False) -> Score
     from rmbench.corpus import bleu_metric, checked, tokenizer_of
 
     flag("lowercase", lowercase)
-    metrics: dict[str, Any] = {}
-
-    def metric(name: str) -> Any:
-        if name not in metrics:
-            metrics[name] = bleu_metric(name, lowercase=lowercase, sentence=True)
-        return metrics[name]
-
     if tokenize is not None:
         choice("tokenize", tokenize, get_args(Tokenizer))
-        metric(tokenize)
-
-    def row(response: str, references: tuple[str, ...], languages: tuple[str, ...]) -> float | None:
-        if not references:
-            return None
-        name = tokenize or tokenizer_of(languages[-1] if languages else None)
-        return float(metric(name).sentence_score(response, references).score)
+        bleu_metric(tokenize)
 
     def score(batch: Batch) -> list[float | None]:
         checked(batch.responses, batch.references)
-        return [row(*texts) for texts in zip(batch.responses, batch.references, batch.languages, strict=True)]
+        names = [tokenize or tokenizer_of(languages[-1] if languages else None) for languages in batch.languages]
+        values: list[float | None] = [None] * len(batch)
+        for name in dict.fromkeys(names):
+            rows = [row for row, own in enumerate(names) if own == name]
+            found = of_rows("bleu", batch, rows, {"tokenize": name, "lowercase": lowercase})
+            for row in rows:
+                values[row] = found[row]
+        return values
 
     return score
 
@@ -55,16 +50,9 @@ def chrf(*, word_order: int = 0, lowercase: bool = False) -> Score:
     5PR / (4P + R) with P and R averaged over the orders, spaces left out (Popovic, 2015). ``word_order = 2`` adds words
     and word pairs: chrF++ (Popovic, 2017).
     """
-    from sacrebleu.metrics.chrf import CHRF
-
     whole("word_order", word_order, 0)
     flag("lowercase", lowercase)
-    metric = CHRF(word_order=word_order, lowercase=lowercase)
-
-    def score(batch: Batch) -> list[float | None]:
-        return _sentence_scores(metric, batch)
-
-    return score
+    return _checked(by_references("chrf", {"word_order": word_order, "lowercase": lowercase}))
 
 
 def ter(
@@ -72,32 +60,29 @@ def ter(
 ) -> Score:
     """Edits and shifts that turn the response into the closest reference, *negated*: higher is better, 0 is best.
 
-    -100 * edits / mean reference length, no lower limit (TER; Snover et al., 2006). The options are sacrebleu's. The
-    search for shifts is slow: some 25 ms for a text of 60 words.
+    -100 * edits / mean reference length, no lower limit (TER; Snover et al., 2006). The options are sacrebleu's.
     """
-    from sacrebleu.metrics.ter import TER
-
     flag("normalized", normalized)
     flag("no_punct", no_punct)
     flag("asian_support", asian_support)
     flag("case_sensitive", case_sensitive)
-    metric = TER(normalized=normalized, no_punct=no_punct, asian_support=asian_support, case_sensitive=case_sensitive)
+    options = {
+        "normalized": normalized,
+        "no_punct": no_punct,
+        "asian_support": asian_support,
+        "case_sensitive": case_sensitive,
+    }
+    return _checked(by_references("ter", options))
 
+
+def _checked(scorer: Score) -> Score:
     def score(batch: Batch) -> list[float | None]:
-        # 0.0 - x, because -x of a perfect response would be -0.0
-        return [None if value is None else 0.0 - value for value in _sentence_scores(metric, batch)]
+        from rmbench.corpus import checked
+
+        checked(batch.responses, batch.references)
+        return scorer(batch)
 
     return score
-
-
-def _sentence_scores(metric: Any, batch: Batch) -> list[float | None]:
-    from rmbench.corpus import checked
-
-    checked(batch.responses, batch.references)
-    return [
-        float(metric.sentence_score(response, references).score) if references else None
-        for response, references in zip(batch.responses, batch.references, strict=True)
-    ]
 
 
 REWARDS = tuple(

@@ -1,17 +1,15 @@
-"""ROUGE as rewards, through rouge-score and equal to it bit for bit.
+"""ROUGE as rewards, through the scoring kernel: rouge-score, or compiled code that equals it bit for bit.
 
 Lin (2004), "ROUGE: a package for automatic evaluation of summaries". Every score is in [0, 1], higher is better; a row
 without references has none (None). The default tokenisation is rouge-score's: lower-case, then runs of a-z and 0-9, so
-a text in another script has no tokens and scores 0.0; such rows are counted in a warning. The longest common
-subsequence is quadratic: 5,000 tokens against 5,000 take 11 seconds.
+a text in another script has no tokens and scores 0.0; such rows are counted in a warning. A row of 50,000 tokens takes
+a tenth of a second compiled, and no row is cut.
 """
 
-import math
 import re
 import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
-from operator import attrgetter
 from typing import Any, Literal, get_args
 
 from rmbench import Batch, Reward
@@ -21,7 +19,6 @@ Score = Callable[[Batch], list[float | None]]
 Part = Literal["f", "precision", "recall"]
 Several = Literal["max", "mean"]
 Against = Literal["references", "source"]
-UNSTEMMED = 3  # rouge-score stems longer tokens only
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,41 +43,20 @@ class Options:
             raise ValueError(f"separator is {self.separator!r}, expected a non-empty text")
 
 
-class Cased:
-    """rouge-score's tokenisation without its lower-casing: runs of A-Z, a-z and 0-9."""
-
-    def __init__(self, *, stemmer: bool) -> None:
-        from rouge_score.tokenizers import porter
-
-        self.stemmer = porter.PorterStemmer() if stemmer else None
-
-    def tokenize(self, text: str) -> list[str]:
-        """Return the tokens; those of more than 3 characters are stemmed, as in rouge-score, but keep their case."""
-        tokens = re.findall("[A-Za-z0-9]+", text)
-        if self.stemmer is None:
-            return tokens
-        return [self.stemmer.stem(token, to_lowercase=False) if len(token) > UNSTEMMED else token for token in tokens]
-
-
 def build(kind: str, options: Options) -> Score:
-    """Return the scorer of one ROUGE type (rouge1, rouge2, rougeL, rougeLsum)."""
-    from rouge_score.rouge_scorer import RougeScorer
+    """Return the scorer of one ROUGE type (a key of the kernel's ``KINDS``)."""
+    from rmbench.kernel import score_texts
 
-    tokenizer = None if options.lowercase else Cased(stemmer=options.stemmer)
-    rouge = RougeScorer([kind], use_stemmer=options.stemmer, tokenizer=tokenizer)
-    part = attrgetter({"f": "fmeasure"}.get(options.part, options.part))
-
-    def row(targets: tuple[str, ...], response: str) -> float | None:
-        if not targets:
-            return None
-        if options.references == "max":
-            return float(part(rouge.score_multi(targets, response)[kind]))
-        return math.fsum(part(rouge.score(target, response)[kind]) for target in targets) / len(targets)
+    name = kind if options.part == "f" else f"{kind}.{options.part}"
+    split = {"stemmer": options.stemmer, "lowercase": options.lowercase, "references": options.references}
 
     def score(batch: Batch) -> list[float | None]:
         rows = sentences(batch, options)
         warn_of_empty(rows, options)
-        return [row(targets, response) for targets, response in rows]
+        some = [(targets, response) for targets, response in rows if targets]
+        found = score_texts([name], [response for _, response in some], [texts for texts, _ in some], options=split)
+        values = iter(found[name].tolist())
+        return [next(values) if targets else None for targets, _ in rows]
 
     return score
 
@@ -135,7 +111,7 @@ def rouge_1(
         against: score against the references, or against the source.
         lowercase: False keeps case (not a choice of rouge-score: the same tokenisation on unlowered text).
     """
-    return build("rouge1", Options(stemmer, part, references, against, lowercase))
+    return build("rouge-1", Options(stemmer, part, references, against, lowercase))
 
 
 def rouge_2(
@@ -150,7 +126,7 @@ def rouge_2(
 
     Texts of fewer than two words score 0.0, as in rouge-score. The options are those of rouge-1.
     """
-    return build("rouge2", Options(stemmer, part, references, against, lowercase))
+    return build("rouge-2", Options(stemmer, part, references, against, lowercase))
 
 
 def rouge_l(
@@ -163,9 +139,9 @@ def rouge_l(
 ) -> Score:
     """Longest common subsequence of words with the references: ROUGE-L, in [0, 1], higher is better (Lin, 2004).
 
-    Quadratic in the number of words. The options are those of rouge-1.
+    The options are those of rouge-1.
     """
-    return build("rougeL", Options(stemmer, part, references, against, lowercase))
+    return build("rouge-l", Options(stemmer, part, references, against, lowercase))
 
 
 def rouge_lsum(
@@ -181,9 +157,9 @@ def rouge_lsum(
 
     Sentences are lines, as in rouge-score. With ``separator`` a text is also split there and the separator dropped,
     so `` . `` suits texts with spaces around their full stops (punctuation is no token, nothing is lost) and ``<q>``
-    leaves no ``q`` behind. Quadratic in the number of words. The other options are those of rouge-1.
+    leaves no ``q`` behind. The other options are those of rouge-1.
     """
-    return build("rougeLsum", Options(stemmer, part, references, against, lowercase, separator))
+    return build("rouge-lsum", Options(stemmer, part, references, against, lowercase, separator))
 
 
 REWARDS = tuple(

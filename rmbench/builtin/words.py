@@ -1,34 +1,14 @@
 """Rules on words: overlap with an answer, length, diversity, repetition."""
 
-import re
-import string
-from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Literal, get_args
 
 from rmbench import Batch, Reward
+from rmbench.builtin.columns import by_references, by_response
 from rmbench.builtin.options import choice, whole
 
 Score = Callable[[Batch], list[float | None]]
 Unit = Literal["words", "chars"]
-PUNCTUATION = str.maketrans("", "", string.punctuation)
-ARTICLES = re.compile(r"\b(a|an|the)\b")
-
-
-def normalise(text: str) -> list[str]:
-    """Return the words of a text as SQuAD compares them: lower-case, no ASCII punctuation, no articles."""
-    return ARTICLES.sub(" ", text.lower().translate(PUNCTUATION)).split()
-
-
-def f1(response: Sequence[str], reference: Sequence[str]) -> float:
-    """Return 2PR / (P + R) of two bags of words, in [0, 1]; 1 where both are empty, 0 where one is (SQuAD 2.0)."""
-    if not response or not reference:
-        return float(response == reference)
-    same = (Counter(response) & Counter(reference)).total()
-    if same == 0:
-        return 0.0
-    precision, recall = same / len(response), same / len(reference)
-    return 2 * precision * recall / (precision + recall)
 
 
 def token_f1() -> Score:
@@ -37,7 +17,7 @@ def token_f1() -> Score:
     Lower-case, ASCII punctuation and a, an, the removed, words between spaces; 1 where both texts are empty then
     (Rajpurkar et al., 2016, 2018). A text without spaces is one word. None without references.
     """
-    return _best(f1)
+    return by_references("token-f1")
 
 
 def exact_match() -> Score:
@@ -45,18 +25,7 @@ def exact_match() -> Score:
 
     None without references.
     """
-    return _best(lambda response, reference: float(response == reference))
-
-
-def _best(compare: Callable[[list[str], list[str]], float]) -> Score:
-    def row(response: str, references: tuple[str, ...]) -> float | None:
-        words = normalise(response)
-        return max((compare(words, normalise(reference)) for reference in references), default=None)
-
-    def score(batch: Batch) -> list[float | None]:
-        return [row(*texts) for texts in zip(batch.responses, batch.references, strict=True)]
-
-    return score
+    return by_references("exact-match")
 
 
 def length(*, unit: Unit = "words", target: int | None = None) -> Score:
@@ -68,14 +37,7 @@ def length(*, unit: Unit = "words", target: int | None = None) -> Score:
     if target is not None:
         whole("target", target, 1)
 
-    def row(response: str) -> float:
-        count = len(response.split()) if unit == "words" else len(response)
-        return float(count) if target is None else -abs(count - target) / target
-
-    def score(batch: Batch) -> list[float | None]:
-        return [row(response) for response in batch.responses]
-
-    return score
+    return by_response("length", {"unit": unit, "target": target})
 
 
 def diversity(*, n: int = 2) -> Score:
@@ -84,7 +46,7 @@ def diversity(*, n: int = 2) -> Score:
     Of lower-cased words between spaces, in each response by itself. A text of fewer than n words has none: None.
     """
     whole("n", n, 1)
-    return _distinct(n, short=None)
+    return by_response("diversity", {"n": n})
 
 
 def repetition(*, n: int = 3) -> Score:
@@ -93,19 +55,7 @@ def repetition(*, n: int = 3) -> Score:
     Of lower-cased words between spaces. A text of fewer than n words repeats nothing: 1.0.
     """
     whole("n", n, 1)
-    return _distinct(n, short=1.0)
-
-
-def _distinct(n: int, short: float | None) -> Score:
-    def row(response: str) -> float | None:
-        words = response.lower().split()
-        grams = [tuple(words[start : start + n]) for start in range(len(words) - n + 1)]
-        return len(set(grams)) / len(grams) if grams else short
-
-    def score(batch: Batch) -> list[float | None]:
-        return [row(response) for response in batch.responses]
-
-    return score
+    return by_response("repetition", {"n": n})
 
 
 REWARDS = (

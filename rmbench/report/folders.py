@@ -41,6 +41,11 @@ class Run(Protocol):
         """Every number, in the order of results.json."""
         ...
 
+    @property
+    def measurements(self) -> list[Result]:
+        """What was measured of the run itself, in the order of measurements.json."""
+        ...
+
 
 def write_run(
     runs: Iterable[Run],
@@ -71,7 +76,9 @@ def read_run(run: Run, *, texts: bool = False) -> RunData:
     """Return what a report reads of a run; with ``texts`` the first samples of each task too."""
     manifest = run.manifest
     samples = list(_samples(RunFolder(run.folder), manifest)) if texts else []
-    return RunData(manifest, [asdict(row) for row in run.rows], samples)
+    measured = run.measurements if "speed" in manifest["resolved"]["studies"] else []
+    rows, speed = ([asdict(row) for row in some] for some in (run.rows, measured))
+    return RunData(manifest, rows, samples, measurements=speed)
 
 
 def _samples(folder: RunFolder, manifest: dict[str, Any]) -> Iterator[dict[str, Any]]:

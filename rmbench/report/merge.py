@@ -25,12 +25,14 @@ class RunData(NamedTuple):
         samples: texts to show, dicts with ``task``, ``id``, ``prompt``, ``system``, ``text``, ``human``
             (aspect -> score) and ``scores`` (reward -> score or None); what is missing is left out.
         name: what to call the run; else the manifest's name.
+        measurements: the rows of measurements.json, of the same keys; none where the speed was not asked for.
     """
 
     manifest: Mapping[str, Any]
     results: Sequence[Mapping[str, Any]]
     samples: Sequence[Mapping[str, Any]] = ()
     name: str = ""
+    measurements: Sequence[Mapping[str, Any]] = ()
 
 
 @dataclass(frozen=True, slots=True)

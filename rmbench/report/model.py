@@ -18,6 +18,7 @@ from rmbench.report.sections import (
     provenance_section,
     signature_section,
 )
+from rmbench.report.speed import speed_section
 from rmbench.report.standings import board_chart, board_table, summary
 from rmbench.report.systems import system_chart, system_tables
 from rmbench.report.tables import Chart, Section, Table
@@ -58,7 +59,8 @@ def build(sources: Iterable[RunData | tuple[Any, ...]], *, allow_versions: bool 
     found = headlines(merged)
     samples = [sample for source in every for sample in source.samples] if texts else []
     tasks = [_task_section(merged, card, found, samples) for card in merged.tasks.values()]
-    return _report(merged, found, tasks)
+    speed = speed_section(every[0].measurements) if len(every) == 1 else None
+    return _report(merged, found, [*tasks, *([speed] if speed else [])])
 
 
 def build_leaderboard(sources: Iterable[RunData | tuple[Any, ...]], *, allow_versions: bool = False) -> Report:

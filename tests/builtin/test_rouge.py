@@ -7,7 +7,8 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from rouge_score.rouge_scorer import RougeScorer
 
-from rmbench.builtin.rouge import REWARDS, Cased, needs
+from rmbench.builtin.rouge import REWARDS, needs
+from rmbench.kernel.rouge import Cased
 
 KINDS = {"rouge-1": "rouge1", "rouge-2": "rouge2", "rouge-l": "rougeL", "rouge-lsum": "rougeLsum"}
 PARTS = {"f": "fmeasure", "precision": "precision", "recall": "recall"}

@@ -4,7 +4,7 @@ import pytest
 from builtin_texts import TEXTS, batch_of, built
 from hypothesis import given, settings
 
-from rmbench.builtin.words import f1, normalise
+from rmbench.kernel.bags import f1, normalise
 
 
 def test_normalise_as_squad():

@@ -1,0 +1,21 @@
+"""Checks of option values: a wrong value is a ``ValueError`` that names the option."""
+
+from collections.abc import Sequence
+
+
+def choice(option: str, value: object, choices: Sequence[str]) -> None:
+    """Raise unless the value is one of the choices."""
+    if value not in choices:
+        raise ValueError(f"{option} is {value!r}, expected one of: {', '.join(choices)}")
+
+
+def flag(option: str, value: object) -> None:
+    """Raise unless the value is true or false."""
+    if value is not True and value is not False:
+        raise ValueError(f"{option} is {value!r}, expected true or false")
+
+
+def whole(option: str, value: object, least: int) -> None:
+    """Raise unless the value is an integer of at least ``least``."""
+    if not isinstance(value, int) or isinstance(value, bool) or value < least:
+        raise ValueError(f"{option} is {value!r}, expected an integer of at least {least}")
