@@ -8,11 +8,12 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from rmbench.kernel.models.sequence import sequence_scorer
     from rmbench.kernel.texts import score_texts
 
-__all__ = ["score_texts"]
+__all__ = ["score_texts", "sequence_scorer"]
 
-_HOME = {"score_texts": "rmbench.kernel.texts"}
+_HOME = {"score_texts": "rmbench.kernel.texts", "sequence_scorer": "rmbench.kernel.models.sequence"}
 
 
 def __getattr__(name: str) -> object:

@@ -117,6 +117,8 @@ class Encoder:
         bos, eos = tokenizer.bos_token_id, tokenizer.eos_token_id
         self.bos: int | None = tokenizer.cls_token_id if bos is None else bos
         self.eos: int | None = tokenizer.sep_token_id if eos is None else eos
+        added = tokenizer.added_tokens_decoder.items()
+        self.special = frozenset(tokenizer.all_special_ids) | {one for one, token in added if token.special}
         self.written = int(tokenizer.num_special_tokens_to_add())
         self.given = {"date_string": DATE} if "strftime_now" in (form.template or "") else {}
         if form.template is not None:

@@ -76,22 +76,12 @@ class Folder:
     @property
     def positions(self) -> int | None:
         """Most tokens that the model takes (its position embeddings), or None where it has no such limit."""
-        text = self.config.get("text_config")
-        places = [self.config, text] if isinstance(text, dict) else [self.config]
-        found = [place[name] for place in places for name in LONGEST if isinstance(place.get(name), int)]
-        if not found:
-            return None
-        behind = self.config.get("model_type") in FIRST_BEHIND_PAD
-        pad = self.config.get("pad_token_id")
-        return int(found[0]) - ((pad if isinstance(pad, int) else 1) + 1 if behind else 0)
+        return positions(self.config)
 
     @property
     def longest(self) -> int | None:
         """Most tokens of a row by default: the least of what model and tokenizer take, None without a limit."""
-        own = self.tokenizer.get("model_max_length")
-        limits = [own] if isinstance(own, int | float) and 0 < own < UNLIMITED else []
-        limits += [self.positions] if self.positions is not None else []
-        return int(min(limits)) if limits else None
+        return longest(self.positions, self.tokenizer.get("model_max_length"))
 
     @property
     def labels(self) -> dict[int, str]:
@@ -101,6 +91,25 @@ class Folder:
             return {int(index): str(name) for index, name in sorted(names.items(), key=lambda item: int(item[0]))}
         count = self.config.get("num_labels", 2)  # transformers' default
         return {index: f"LABEL_{index}" for index in range(count if isinstance(count, int) else 2)}
+
+
+def positions(config: Mapping[str, Any]) -> int | None:
+    """Return the most tokens that a model of this configuration takes, None where it has no such limit."""
+    text = config.get("text_config")
+    places = [config, text] if isinstance(text, dict) else [config]
+    found = [place[name] for place in places for name in LONGEST if isinstance(place.get(name), int)]
+    if not found:
+        return None
+    pad = config.get("pad_token_id")
+    behind = config.get("model_type") in FIRST_BEHIND_PAD
+    return int(found[0]) - ((pad if isinstance(pad, int) else 1) + 1 if behind else 0)
+
+
+def longest(places: int | None, tokenizer: Any) -> int | None:
+    """Return the least of what a model (``positions``) and a tokenizer (``model_max_length``) take, None: no limit."""
+    limits = [int(tokenizer)] if isinstance(tokenizer, int | float) and 0 < tokenizer < UNLIMITED else []
+    limits += [places] if places is not None else []
+    return min(limits) if limits else None
 
 
 def inspect(path: str | Path) -> Folder:
@@ -121,13 +130,27 @@ def inspect(path: str | Path) -> Folder:
         raise _wrong("holds an adapter", folder / "adapter_config.json", "merge it into the model and save that")
     weights = _weights(folder)
     tensors = _tensors(weights)
-    there = folder / "tokenizer_config.json"
-    tokenizer = _object_of(there, "the tokenizer's configuration") if there.exists() else {}
-    _check_code(tokenizer, there)
-    _check_files(tokenizer, there)
-    return Folder(
-        folder.resolve(), config, tokenizer, tuple(weights), tensors, _template(folder, tokenizer), tuple(notes)
-    )
+    tokenizer, template = _tokenizer(folder)
+    return Folder(folder.resolve(), config, tokenizer, tuple(weights), tensors, template, tuple(notes))
+
+
+def inspect_tokenizer(path: str | Path) -> Folder:
+    """Read a folder that holds a tokenizer, with or without a model (see ``inspect``)."""
+    folder = Path(path)
+    if not folder.is_dir():
+        raise _wrong("no such folder", folder, HELP)
+    config = _object_of(folder / "config.json", "") if (folder / "config.json").exists() else {}
+    _check_code(config, folder / "config.json")
+    tokenizer, template = _tokenizer(folder)
+    return Folder(folder.resolve(), config, tokenizer, (), {}, template)
+
+
+def _tokenizer(folder: Path) -> tuple[dict[str, Any], str | None]:
+    path = folder / "tokenizer_config.json"
+    tokenizer = _object_of(path, "the tokenizer's configuration") if path.exists() else {}
+    _check_code(tokenizer, path)
+    _check_files(tokenizer, path)
+    return tokenizer, _template(folder, tokenizer)
 
 
 def _wrong(what: str, where: Path, advice: str) -> InputError:

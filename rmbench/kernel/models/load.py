@@ -73,13 +73,14 @@ def quiet() -> Iterator[None]:
             logging.enable_progress_bar()
 
 
-def load(folder: Folder, *, dtype: str = "float32", device: str = "cpu") -> Loaded:
+def load(folder: Folder, *, dtype: str = "float32", device: str = "cpu", tokenizer: Any = None) -> Loaded:
     """Load what ``folder.inspect`` has accepted.
 
     Args:
         folder: the folder.
         dtype: ``float32``, ``bfloat16`` or ``float16``: every weight is converted to it, whatever its own type.
         device: where the memory for it must be.
+        tokenizer: used in place of the folder's own.
 
     Raises:
         InputError: an unknown architecture, a weight missing, left over or of another shape, NaN or infinity among
@@ -89,7 +90,9 @@ def load(folder: Folder, *, dtype: str = "float32", device: str = "cpu") -> Load
     with offline(), quiet():
         config = _config(folder)
         _check_memory(folder, config, dtype, device)
-        tokenizer, notes = load_tokenizer(folder, config)
+        notes: Sequence[tuple[str, str]] = ()
+        if tokenizer is None:
+            tokenizer, notes = load_tokenizer(folder, config)
         model = _model(folder, config, dtype)
     check_vocabulary(model, tokenizer, str(folder.path))
     return Loaded(model, tokenizer, (*folder.notes, *notes))
@@ -117,13 +120,15 @@ def _short(error: BaseException) -> str:
 
 def free_memory() -> int:
     """Return the bytes of memory that this process may still take, by the machine and by its control group."""
-    free = [os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")] if sys.platform != "linux" else []
-    if sys.platform == "linux":
-        lines = Path("/proc/meminfo").read_text(encoding="ascii").splitlines()
-        free += [int(line.split()[1]) * 1024 for line in lines if line.startswith("MemAvailable")]
-        group = Path("/sys/fs/cgroup")
-        if (group / "memory.max").is_file() and (limit := (group / "memory.max").read_text().strip()) != "max":
-            free.append(int(limit) - int((group / "memory.current").read_text()))
+    if sys.platform != "linux":  # pages that are free now are not told everywhere
+        return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    lines = Path("/proc/meminfo").read_text(encoding="ascii").splitlines()
+    free = [int(line.split()[1]) * 1024 for line in lines if line.startswith("MemAvailable")]
+    group = Path("/sys/fs/cgroup")
+    if (group / "memory.max").is_file() and (limit := (group / "memory.max").read_text().strip()) != "max":
+        counts = dict(line.split() for line in (group / "memory.stat").read_text().splitlines())
+        files = int(counts.get("inactive_file", 0)) + int(counts.get("active_file", 0))  # given back when asked for
+        free.append(int(limit) - int((group / "memory.current").read_text()) + files)
     return min(free)
 
 
@@ -132,6 +137,14 @@ def _check_memory(folder: Folder, config: Any, dtype: str, device: str) -> None:
     import torch
     from transformers import AutoModelForSequenceClassification
 
+    layers = config.get_text_config().to_dict().get("num_hidden_layers") or 0
+    if isinstance(layers, int) and layers > len(
+        folder.tensors
+    ):  # before a model of a billion layers is made, if only an empty one
+        raise InputError(
+            f"the configuration has {layers:,} layers, the weights are {len(folder.tensors):,} tensors",
+            where=str(folder.path / "config.json"), help=HELP,
+        )  # fmt: skip
     try:
         with torch.device("meta"):
             empty = AutoModelForSequenceClassification.from_config(config, trust_remote_code=False)

@@ -66,7 +66,7 @@ def wordpiece():
         SENTENCES, trainers.WordPieceTrainer(vocab_size=300, special_tokens=special, show_progress=False)
     )
     vocabulary = sorted(made.get_vocab().items(), key=lambda item: item[1])
-    return BertTokenizerFast(vocab={word: index for word, index in vocabulary})
+    return BertTokenizerFast(vocab=dict(vocabulary))
 
 
 def save(path, name, tokenizer, **changes):

@@ -187,6 +187,11 @@ def test_text_without_tokens_is_an_error_and_unknown_words_are_none():
 
         bos_token_id = cls_token_id = eos_token_id = sep_token_id = None
         is_fast = False
+        all_special_ids = ()
+
+        @property
+        def added_tokens_decoder(self):
+            return {}
 
         def num_special_tokens_to_add(self):
             return 0
