@@ -173,7 +173,7 @@ def _model(folder: Folder, config: Any, dtype: str) -> Any:
     try:
         model, info = AutoModelForSequenceClassification.from_pretrained(
             folder.path, config=config, dtype=vars(torch)[dtype], local_files_only=True, trust_remote_code=False,
-            use_safetensors=True, output_loading_info=True,
+            use_safetensors=True, output_loading_info=True, ignore_mismatched_sizes=True,  # raised below, by name
         )  # fmt: skip
     except Exception as error:
         raise InputError(f"cannot be loaded: {_short(error)}", where=str(folder.path), help=HELP) from error

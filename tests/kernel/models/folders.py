@@ -69,6 +69,25 @@ def wordpiece():
     return BertTokenizerFast(vocab=dict(vocabulary))
 
 
+def trained(kind):
+    """As a user trains one for a task: of whole ``words``, or ``bpe`` without bytes."""
+    special = ["<pad>", "<s>", "</s>", "<unk>"]
+    if kind == "words":
+        made, trainer = (
+            Tokenizer(models.WordLevel(unk_token="<unk>")),
+            trainers.WordLevelTrainer(special_tokens=special),
+        )
+        made.pre_tokenizer = pre_tokenizers.Whitespace()
+    else:
+        made = Tokenizer(models.BPE(unk_token="<unk>"))
+        trainer = trainers.BpeTrainer(vocab_size=300, special_tokens=special, show_progress=False)
+        made.pre_tokenizer = pre_tokenizers.Metaspace()
+    made.train_from_iterator(SENTENCES, trainer)
+    return PreTrainedTokenizerFast(
+        tokenizer_object=made, bos_token="<s>", eos_token="</s>", pad_token="<pad>", unk_token="<unk>"
+    )
+
+
 def save(path, name, tokenizer, **changes):
     """Save a small model and its tokenizer; return the folder."""
     made = tiny.model(name, **{"vocab_size": len(tokenizer), "pad_token_id": tokenizer.pad_token_id, **changes})
