@@ -56,17 +56,20 @@ def bpe(name="llama", **more):
     return PreTrainedTokenizerFast(tokenizer_object=Tokenizer.from_str(made.to_str()), **{**special, **more})
 
 
-def wordpiece():
-    """As BERT's: lower case, [CLS] and [SEP] around."""
+@cache
+def _pieces():
     made = Tokenizer(models.WordPiece(unk_token="[UNK]"))
     made.normalizer = normalizers.BertNormalizer(lowercase=True)
     made.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
     special = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
-    made.train_from_iterator(
-        SENTENCES, trainers.WordPieceTrainer(vocab_size=300, special_tokens=special, show_progress=False)
-    )
-    vocabulary = sorted(made.get_vocab().items(), key=lambda item: item[1])
-    return BertTokenizerFast(vocab=dict(vocabulary))
+    trainer = trainers.WordPieceTrainer(vocab_size=300, special_tokens=special, show_progress=False)
+    made.train_from_iterator(SENTENCES, trainer)
+    return dict(sorted(made.get_vocab().items(), key=lambda item: item[1]))  # training again gives other ids
+
+
+def wordpiece():
+    """As BERT's: lower case, [CLS] and [SEP] around."""
+    return BertTokenizerFast(vocab=dict(_pieces()))
 
 
 def trained(kind):

@@ -270,6 +270,13 @@ def test_what_a_template_refuses_is_a_reason_of_its_row():
     assert "ZeroDivisionError" in rows[2].reason
 
 
+def test_a_loop_of_a_template_is_bounded_by_the_sandbox_only_where_it_counts_at_once():
+    """One range is; loops within loops are not: the module says so, and the worker's time limit ends them."""
+    template = "{% for i in range(10000000) %}{% endfor %}{% for m in messages %}{{ m.content }}{% endfor %}"
+    (row,) = Encoder(QWEN, Format(template=template))(["a"], ["b"])
+    assert row.reason.startswith("the chat template refuses the messages: OverflowError: Range too big")
+
+
 def test_a_template_that_rewrites_the_response_still_shows_where_it_begins():
     trims = "{% for m in messages %}<|im_start|>{{ m.content | trim }}<|im_end|>{% endfor %}"
     thinks = (
