@@ -6,6 +6,7 @@ tokenizer is held against its own tokenizer.json, since the class that a configu
 
 from __future__ import annotations
 
+import math
 import os
 import sys
 from contextlib import contextmanager
@@ -187,12 +188,17 @@ def _model(folder: Folder, config: Any, dtype: str) -> Any:
                 help="a checkpoint without its classification head, or of another model: its scores would be random",
             )  # fmt: skip
     for name, weights in [*model.named_parameters(), *model.named_buffers()]:
-        if weights.is_floating_point() and not bool(torch.isfinite(weights).all()):
+        if weights.is_floating_point() and weights.numel() and not _finite(weights):
             raise InputError(
                 f"the weights {name} hold NaN or infinity", where=str(folder.path),
                 help="no score of this model means anything" + (": it overflows in float16" * (dtype == "float16")),
             )  # fmt: skip
     return model
+
+
+def _finite(weights: Any) -> bool:
+    """Whether all weights are numbers: the least and the greatest tell, in a tenth of the time of looking at each."""
+    return all(math.isfinite(end) for end in weights.detach().aminmax())
 
 
 def load_tokenizer(folder: Folder, config: Any = None) -> tuple[Any, list[tuple[str, str]]]:
