@@ -80,6 +80,23 @@ def test_minilm_scores_as_its_own_forward_pass(tmp_path):
     assert len(set(scores.tolist())) == len(scores)
 
 
+def test_another_architecture_and_a_tokenizer_written_in_python():
+    from transformers import ByT5Tokenizer, T5Config, T5ForSequenceClassification
+
+    tokenizer = ByT5Tokenizer()
+    assert not tokenizer.is_fast
+    torch.manual_seed(0)
+    config = T5Config(
+        vocab_size=400, d_model=32, d_kv=8, d_ff=64, num_layers=2, num_heads=4, num_labels=1, decoder_start_token_id=0
+    )
+    model = T5ForSequenceClassification(config).eval()
+    scorer = kernel.sequence_scorer(model, tokenizer)
+    rows = scorer.encoder(PROMPTS, [*RESPONSES[:4], "\u732b"])
+    assert [tokenizer.decode(row.ids[: row.prompt]) for row in rows] == [f"{prompt}\n" for prompt in PROMPTS]
+    own = [folders.own_score(model, row.ids) for row in rows]
+    np.testing.assert_allclose(scorer(PROMPTS, [*RESPONSES[:4], "\u732b"]), own, rtol=0, atol=1e-5)
+
+
 def test_a_row_that_ends_with_the_pad_token_is_read_at_its_end():
     """GPT-2's pad is its EOS: the last token comes from the mask, whatever the ids are."""
     tokenizer = folders.bpe("gpt2", pad_token="<|endoftext|>")
