@@ -225,6 +225,8 @@ class Reward:
         scope: ``"row"``, or ``"sample"`` when the scorer must see whole samples.
         backends: distributions whose version belongs in the signature, such as ``("rouge-score",)``.
         unscored: how rows without a score count by default: ``"wrong"`` or ``"exclude"``.
+        facts: further ``name:value`` words of the signature, or a function of the options that returns them: what a
+            score depends on beyond the options (the form that a model folder gives its texts).
     """
 
     name: str
@@ -235,6 +237,7 @@ class Reward:
     scope: Literal["row", "sample"] = "row"
     backends: tuple[str, ...] = ()
     unscored: Unscored = "wrong"
+    facts: Names = ()
 
     def __post_init__(self) -> None:
         """Check the fields; a wrong one is a ``ValueError`` that names the reward."""

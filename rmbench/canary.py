@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 ROWS = 8
 SAMPLES = 3
-TOLERANCE, HALF = 1e-6, 0.1  # of a score, or absolute below 1; the second in the 16-bit types
+TOLERANCE, HALF = 1e-5, 0.1  # of a score, or absolute below 1; the second in the 16-bit types
 
 
 def few(part: Part, task: Task, *, labels: bool, whole: bool) -> Batch:

@@ -48,6 +48,7 @@ class Chosen:
     null: bool = False
     oracle: bool = False
     contents: Mapping[str, str] = field(default_factory=dict)
+    facts: tuple[str, ...] = ()
 
     @property
     def labelled(self) -> bool:
@@ -59,6 +60,7 @@ class Chosen:
         changed = options.changed(self.reward.build, self.options)
         words = [f"{self.reward.name}@{self.reward.version}"]
         words += [f"{key}:{self._word(key, value)}" for key, value in changed.items()]
+        words += [fact.replace("|", "/") for fact in self.facts]
         words += [f"file:{self.digest[:8]}"] if self.digest else []
         words += [f"{name}:{_version(name)}" for name in self.reward.backends]
         return "|".join(words)
@@ -147,7 +149,7 @@ def load_module(module: str, name: str) -> Reward:
 
 
 def _names(of: Any, given: Mapping[str, Any], where: str, name: str) -> tuple[str, ...]:
-    """Resolve a reward's ``needs`` or ``uses``, which may be functions of the options."""
+    """Resolve a reward's ``needs``, ``uses`` or ``facts``, which may be functions of the options."""
     if not callable(of):
         return tuple(of)
     try:
@@ -180,11 +182,13 @@ def choose(catalog: Catalog, entry: Mapping[str, Any], *, base: Path, where: str
             f"reward {name!r} needs {sorted(wrong)}, which are no batch columns: {', '.join(COLUMNS)}", where=where
         )
     uses = _names(reward.uses, given, where, str(name))
+    facts = _names(reward.facts, options.typed(reward.build, given), where, str(name))
     return replace(
         found,
         name=str(name) if "name" in entry else str(name).rpartition(":")[2],
         options=given,
         contents=contents,
+        facts=facts,
         needs=needs,
         uses=uses,
         oracle="labels" in needs,

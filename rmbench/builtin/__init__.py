@@ -4,13 +4,13 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from rmbench import Metric, Reward, Task, hookimpl
-from rmbench.builtin import combine, nulls, overlap, rouge, words
+from rmbench.builtin import combine, hf, nulls, overlap, rouge, words
 
 
 @hookimpl
 def rmbench_rewards() -> Sequence[Reward]:
     """Give the built-in rewards, the null rewards among them."""
-    return [*rouge.REWARDS, *overlap.REWARDS, *words.REWARDS, *combine.REWARDS, *nulls.REWARDS]
+    return [*rouge.REWARDS, *overlap.REWARDS, *words.REWARDS, *combine.REWARDS, *hf.REWARDS, *nulls.REWARDS]
 
 
 @hookimpl

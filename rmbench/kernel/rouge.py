@@ -14,6 +14,8 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from rmbench.kernel.imports import undisturbed
+
 if TYPE_CHECKING:
     from rmbench.kernel.words import Tokens
 
@@ -73,7 +75,8 @@ class Cased:
     """rouge-score's tokenisation without its lower-casing: runs of A-Z, a-z and 0-9."""
 
     def __init__(self, *, stemmer: bool) -> None:
-        from rouge_score.tokenizers import porter
+        with undisturbed():
+            from rouge_score.tokenizers import porter
 
         self.stemmer = porter.PorterStemmer() if stemmer else None
 
@@ -153,7 +156,8 @@ def plain_pairs(
     responses: Texts, references: References, kinds: Sequence[str], *, stemmer: bool, lowercase: bool
 ) -> Pairs:
     """Return the scores by rouge-score."""
-    from rouge_score.rouge_scorer import RougeScorer
+    with undisturbed():
+        from rouge_score.rouge_scorer import RougeScorer
 
     tokenizer = None if lowercase else Cased(stemmer=stemmer)
     scorer = RougeScorer([KINDS[kind] for kind in kinds], use_stemmer=stemmer, tokenizer=tokenizer)

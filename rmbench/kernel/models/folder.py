@@ -11,7 +11,6 @@ import json
 import math
 import struct
 from dataclasses import dataclass, field
-from functools import lru_cache
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any, NoReturn
 
@@ -356,27 +355,6 @@ def read_text(path: Path) -> str:
 def short_hash(text: str) -> str:
     """Return the first 8 hexadecimal digits of the text's sha256."""
     return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()[:8]
-
-
-def digest(folder: Folder) -> str:
-    """Return the sha256 of every file that a score depends on: weights, configuration, tokenizer.
-
-    A file is read once in a process; it is read again where its size or time of change is another.
-    """
-    files = [*folder.weights, folder.path / "config.json", *(folder.path / name for name in TOKENIZER)]
-    whole = hashlib.sha256()
-    for path in files:
-        if path.is_file():
-            stat = path.stat()
-            whole.update(f"{path.name} {_file_hash(path, stat.st_size, stat.st_mtime_ns)}\n".encode())
-    return whole.hexdigest()
-
-
-@lru_cache(maxsize=1024)
-def _file_hash(path: Path, size: int, changed: int) -> str:
-    del size, changed  # they make the key
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def unknown_type(name: str, where: Path) -> NoReturn:

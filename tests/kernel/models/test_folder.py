@@ -5,7 +5,7 @@ import folders
 import pytest
 
 from rmbench.errors import InputError
-from rmbench.kernel.models.folder import digest, inspect, inspect_tokenizer, longest, positions, short_hash
+from rmbench.kernel.models.folder import inspect, inspect_tokenizer, longest, positions, short_hash
 
 TENSOR = {"dtype": "F32", "shape": [2], "data_offsets": [0, 8]}
 
@@ -208,17 +208,5 @@ def test_limits_are_the_least_of_model_and_tokenizer():
     assert longest(None, 10**30) is None
 
 
-def test_the_digest_changes_with_every_file_that_a_score_depends_on(llama):
-    seen = {digest(inspect(llama))}
-    (llama / "README.md").write_text("words")
-    assert digest(inspect(llama)) in seen
-    folders.edit(llama / "config.json", rms_norm_eps=1e-4)
-    seen.add(digest(inspect(llama)))
-    (llama / "chat_template.jinja").write_text("{{ own }}")
-    seen.add(digest(inspect(llama)))
-    weights = folders.weights(llama)
-    weights["score.weight"] += 1
-    folders.save_weights(llama, weights)
-    seen.add(digest(inspect(llama)))
-    assert len(seen) == 4
+def test_a_hash_for_people_is_the_beginning_of_sha256():
     assert short_hash("a") == "ca978112"
