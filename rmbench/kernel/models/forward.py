@@ -172,7 +172,9 @@ class TokenScorer:
 
     def _check(self, ids: Sequence[np.ndarray]) -> None:
         for place, row in enumerate(ids):
-            if row.ndim != 1 or not len(row):
+            if row.ndim != 1:
+                raise ModelError(f"row {place} has the shape {row.shape}, expected one sequence of token ids")
+            if not len(row):
                 raise ModelError(f"row {place} has no tokens")
             if self.longest is not None and len(row) > self.longest:
                 raise ModelError(f"row {place} has {len(row)} tokens, the model has positions for {self.longest}")
