@@ -171,7 +171,7 @@ def sequence_scorer(
     tokenizer: Any = None,
     *,
     device: str = "cpu",
-    dtype: str = "float32",
+    dtype: str | None = None,
     batch_tokens: int | None = None,
     label: int | str | None = None,
     max_length: int | None = None,
@@ -186,7 +186,7 @@ def sequence_scorer(
             or a local folder of one, read offline from safetensors and without any code of its own.
         tokenizer: a transformers tokenizer, or a local folder of one; of a model folder, its own by default.
         device: ``cpu``, ``cuda``, ``cuda:1``, ...
-        dtype: ``float32``, ``bfloat16`` or ``float16``.
+        dtype: ``float32``, ``bfloat16`` or ``float16``; by default float32 on CPU and bfloat16 elsewhere.
         batch_tokens: most tokens computed at once.
         label: which logit is the score where there are several: an index or a name.
         max_length: most tokens of a row; by default what model and tokenizer take.
@@ -204,6 +204,7 @@ def sequence_scorer(
             takes, weights that are not finite.
         EnvironmentFault: no such device, or not enough memory.
     """
+    dtype = dtype or ("float32" if device.startswith("cpu") else "bfloat16")
     _check_device(device, dtype)
     where = f"model {type(model).__name__}"
     notes: tuple[tuple[str, str], ...] = ()

@@ -63,7 +63,7 @@ def test_a_suite_names_a_folder_and_the_report_says_what_was_run(tmp_path, model
 
 
 def test_rows_that_do_not_fit_are_unscored_with_the_reason(tmp_path, model):
-    line = {"id": "a", "prompt": "word " * 30, "response": "long " * 200}
+    line = {"id": "a", "prompt": "word", "response": "long " * 200}
     jsonl(tmp_path / "in.jsonl", [line, {"id": "b", "prompt": "p", "response": "short"}])
     done = command("score", "-r", "hf", "-o", f"hf.path={model}", "-o", "hf.max_length=40", tmp_path / "in.jsonl")
     long, short = map(json.loads, done.stdout.splitlines())
