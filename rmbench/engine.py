@@ -214,7 +214,7 @@ class Engine:
         self.outcome.invariance[chosen.name, task] = invariance.check(
             chair.seat().score, rows.take(taken), [stored[row] for row in taken], invariance.spread(every),
             whole=chosen.reward.scope == "sample",
-            allowed=invariance.tolerance(invariance.precision(chosen, self.runtime)),
+            allowed=invariance.tolerance(invariance.precision(chosen, self.runtime), every),
         )  # fmt: skip
 
     def _stored(self, folder: str, index: int) -> list[float | None]:

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
 ROWS = 32
 FULL, HALF = 1e-5, 0.05  # of the scores' standard deviation: in float32 or float64, and in the 16-bit types
+LAST_BITS = 4 * 2.0**-23  # of a float32 of size 1
 HALVES = ("bfloat16", "float16")
 LONGER = 4  # the long neighbour's response, repeated so often
 WAYS = ("alone", "shuffled", "long")
@@ -56,9 +57,14 @@ def precision(chosen: Chosen, runtime: Runtime) -> str:
     return str(chosen.options.get("dtype") or runtime.dtype)
 
 
-def tolerance(dtype: str) -> float:
-    """Return the largest difference allowed, in standard deviations of the score."""
-    return HALF if dtype in HALVES else FULL
+def tolerance(dtype: str, scores: Sequence[float | None]) -> float:
+    """Return the largest difference allowed, in standard deviations of these scores.
+
+    Scores that lie so close together that float32 hardly tells them apart (a model that was never trained) may move by
+    a few of its last bits, however many standard deviations that is.
+    """
+    largest = max((abs(score) for score in scores if score is not None), default=0.0)
+    return max(HALF if dtype in HALVES else FULL, LAST_BITS * max(1.0, largest) / spread(scores))
 
 
 def spread(scores: Sequence[float | None]) -> float:

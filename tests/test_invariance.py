@@ -127,3 +127,10 @@ def test_rows_are_taken_by_whole_samples():
     taken = invariance.selected(["a", "a", "b", "b", "c", "c"], 3, seed=1)
     assert len(taken) == 4
     assert all((row ^ 1) in taken for row in taken)
+
+
+def test_scores_that_float32_hardly_tells_apart_may_move_by_its_last_bits():
+    assert invariance.tolerance("float32", [0.0, 100.0]) == 1e-5
+    assert invariance.tolerance("bfloat16", [0.0, 100.0]) == 0.05
+    close = [0.5, 0.5 + 2e-6]
+    assert invariance.tolerance("float32", close) == pytest.approx(4 * 2**-23 / 1e-6, rel=1e-3)
