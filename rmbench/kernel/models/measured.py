@@ -13,6 +13,7 @@ import torch
 from torch.nn.functional import linear
 
 from rmbench.kernel.measured import Side, interleaved
+from rmbench.kernel.models.forward import DTYPES
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -46,17 +47,17 @@ class Shape:
 
 LLAMA_21M = Shape("llama", 6, 512, 1408, 8)
 LLAMA_38M = Shape("llama", 5, 768, 2048, 12)
+LLAMA_1B = Shape("llama", 22, 2048, 5632, 16)
 BERT_12M = Shape("bert", 6, 384, 1536, 12)  # the layers of MiniLM-L6
 
 
-def build(shape: Shape) -> Any:
-    """Return a sequence classifier with one label and random weights, always the same ones."""
+def build(shape: Shape, device: str = "cpu") -> Any:
+    """Return a sequence classifier with one label and random weights, always the same ones, in eval mode."""
     from transformers import (
         BertConfig,
         BertForSequenceClassification,
         LlamaConfig,
         LlamaForSequenceClassification,
-        PreTrainedConfig,
     )
 
     given: dict[str, Any] = {
@@ -65,9 +66,10 @@ def build(shape: Shape) -> Any:
         "num_labels": 1, "pad_token_id": PAD, "bos_token_id": 1, "eos_token_id": 2,
     }  # fmt: skip
     torch.manual_seed(0)
-    config: PreTrainedConfig = LlamaConfig(**given) if shape.kind == "llama" else BertConfig(**given)
-    made = LlamaForSequenceClassification if shape.kind == "llama" else BertForSequenceClassification
-    return made(config).eval()
+    with torch.device(device):
+        if shape.kind == "llama":
+            return LlamaForSequenceClassification(LlamaConfig(**given)).eval()
+        return BertForSequenceClassification(BertConfig(**given)).eval()
 
 
 def parameters(model: torch.nn.Module) -> int:
@@ -126,7 +128,7 @@ def single_loop(model: Any, rows: Ids) -> Callable[[], np.ndarray]:
     return loop
 
 
-def products(clock: Clock, device: str = "cpu", dtype: torch.dtype = torch.float32) -> dict[str, float]:
+def products(clock: Clock, device: str = "cpu", dtype: str = "float32") -> dict[str, float]:
     """Return the best rate of a matrix product on this machine, in FLOP/s: ``torch`` and, where it is, ``onednn``.
 
     ``linear`` is how many times as fast as torch's linear oneDNN's is (the median over the shapes).
@@ -135,8 +137,8 @@ def products(clock: Clock, device: str = "cpu", dtype: torch.dtype = torch.float
     best: dict[str, float] = {}
     ratios = []
     for rows, inner, outer in shapes:
-        x = torch.randn(rows, inner, device=device, dtype=dtype)
-        weights = torch.randn(outer, inner, device=device, dtype=dtype)
+        x = torch.randn(rows, inner, device=device).to(DTYPES[dtype])
+        weights = torch.randn(outer, inner, device=device).to(DTYPES[dtype])
         sides = {"torch": Side(_synchronised(lambda a=x, b=weights: linear(a, b), device), 2 * rows * inner * outer)}
         other = _onednn(x, weights)
         if other is not None:
