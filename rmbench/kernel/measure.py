@@ -41,7 +41,8 @@ def rule_steps(threads: int, *, quick: bool) -> list[Step]:
     def step(family: measured_rules.Family) -> Step:
         def run() -> dict[str, Any]:
             rounds = 2 if quick else measured.ROUNDS
-            return {"rules": [measured_rules.measure(family, threads, rounds=rounds, small=quick)]}
+            found = measured_rules.measure(family, threads, rounds=rounds, small=quick)
+            return {"rules": [found], "peak_bytes": {"rules": measured.peak_bytes()}}
 
         return Step(family.title, 0.3 if quick else RULES_SECONDS, run)
 
@@ -59,14 +60,17 @@ def model_steps(threads: int, device: str, *, quick: bool) -> list[Step]:
         made.append(bench.Models(bench.Setting(threads, device, QUICK_ROWS, 1) if quick else setting))
         return {"product": made[0].product()}
 
+    def decoder() -> dict[str, Any]:
+        return {"models": made[0].decoder(), "peak_bytes": {"models": made[0].peak}}
+
     scale = 0.1 if quick else 1.0
     return [
         Step("matrix product", START, start),
-        Step("decoder, skewed lengths", 33 * scale, lambda: {"models": made[0].decoder()}),
-        Step("decoder in bfloat16", 17 * scale, lambda: {"models": made[0].bfloat16()}),
+        Step("decoder, skewed lengths", 22 * scale, decoder),
+        Step("decoder in bfloat16", 11 * scale, lambda: {"models": made[0].bfloat16()}),
         Step("responses of one prompt", 7 * scale, lambda: {"models": made[0].shared()}),
-        Step("encoder, skewed lengths", 17 * scale, lambda: {"models": made[0].encoder()}),
-        Step("repeated rows", 4 * scale, lambda: {"models": made[0].repeated()}),
+        Step("encoder, skewed lengths", 12 * scale, lambda: {"models": made[0].encoder()}),
+        Step("repeated rows", 3 * scale, lambda: {"models": made[0].repeated()}),
     ]
 
 
@@ -76,14 +80,12 @@ def events(threads: int, device: str, *, quick: bool) -> Iterator[dict[str, Any]
     A step that fails says why, and the others go on.
     """
     begun = time.perf_counter()
-    rules, models = rule_steps(threads, quick=quick), model_steps(threads, device, quick=quick)
+    steps = [*rule_steps(threads, quick=quick), *model_steps(threads, device, quick=quick)]
     about = {"machine": measured.machine(), "threads": threads, "device": device, "quick": quick}
-    yield {"event": "plan", "about": about, "steps": [[step.name, step.seconds] for step in (*rules, *models)]}
-    for part, steps in (("rules", rules), ("models", models)):
-        for step in steps:
-            yield {"event": "begin", "step": step.name}
-            yield {"event": "found", "step": step.name, **_result(step)}
-        yield {"event": "memory", "part": part, "peak_bytes": measured.peak_bytes()}
+    yield {"event": "plan", "about": about, "steps": [[step.name, step.seconds] for step in steps]}
+    for step in steps:
+        yield {"event": "begin", "step": step.name}
+        yield {"event": "found", "step": step.name, **_result(step)}
     yield {"event": "end", "seconds": time.perf_counter() - begun}
 
 

@@ -128,7 +128,7 @@ def single_loop(model: Any, rows: Ids) -> Callable[[], np.ndarray]:
     return loop
 
 
-def products(clock: Clock, device: str = "cpu", dtype: str = "float32") -> dict[str, float]:
+def products(clock: Clock, device: str = "cpu", dtype: str = "float32", *, rounds: int = 3) -> dict[str, float]:
     """Return the best rate of a matrix product on this machine, in FLOP/s: ``torch`` and, where it is, ``onednn``.
 
     ``linear`` is how many times as fast as torch's linear oneDNN's is (the median over the shapes).
@@ -143,7 +143,7 @@ def products(clock: Clock, device: str = "cpu", dtype: str = "float32") -> dict[
         other = _onednn(x, weights)
         if other is not None:
             sides["onednn"] = Side(other, 2 * rows * inner * outer)
-        seconds = {name: min(found) for name, found in interleaved(sides, clock).items()}
+        seconds = {name: min(found) for name, found in interleaved(sides, clock, rounds).items()}
         for name, one in seconds.items():
             best[name] = max(best.get(name, 0.0), 1 / one)
         if other is not None:
