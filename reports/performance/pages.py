@@ -110,9 +110,9 @@ def how(found: Mapping[str, Any]) -> Iterator[str]:
     """Yield how it was measured, and on what."""
     machine, product, loads = found["machine"], found["product"], found["processor_load"]
     yield (
-        f"Each number is the median of {ROUNDS} rounds in which the sides ran in turn, ratios taken within a round, with "
-        "the least and the greatest. One thread, in processor seconds, so that other work on the machine counts little; "
-        "rows that say so are in seconds on the wall. *Needed* is what a row has to reach: "
+        f"Each number is the median of {ROUNDS} rounds in which the sides ran in turn, ratios taken within a round, "
+        "with the least and the greatest. One thread, in processor seconds, so that other work on the machine counts "
+        "little; rows that say so are in seconds on the wall. *Needed* is what a row has to reach: "
         f"{ENOUGH} of what a prototype reached, or of the aim where none was tried."
     )
     packages = ("numpy", "numba", "torch", "transformers", "rouge-score", "sacrebleu")

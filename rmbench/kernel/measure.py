@@ -12,7 +12,7 @@ import os
 import sys
 import time
 import traceback
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from rmbench.kernel import measured, measured_rules
@@ -57,7 +57,7 @@ def model_steps(threads: int, device: str, *, quick: bool) -> list[Step]:
         from rmbench.kernel.models import bench
 
         setting = bench.Setting(threads, device)
-        made.append(bench.Models(bench.Setting(threads, device, QUICK_ROWS, 1) if quick else setting))
+        made.append(bench.Models(replace(setting, rows=QUICK_ROWS, rounds=1, small=True) if quick else setting))
         return {"product": made[0].product()}
 
     def decoder() -> dict[str, Any]:

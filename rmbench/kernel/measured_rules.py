@@ -129,7 +129,7 @@ def measure(family: Family, threads: int = 1, *, rounds: int = ROUNDS, small: bo
     Raises:
         Unequal: the peer's scores are others.
     """
-    rows, few = (min(family.rows, 40), min(family.few, 4)) if small else (family.rows, family.few)
+    rows, few = (min(family.rows, 20), min(family.few, 2)) if small else (family.rows, family.few)
     responses, references = pairs(rows, family.words)
 
     def ours() -> Columns:

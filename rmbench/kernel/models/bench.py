@@ -14,7 +14,7 @@ import torch
 from rmbench.kernel.measured import Side, Spread, clock_of, interleaved, peak_bytes, rate, times
 from rmbench.kernel.measured_texts import Language, skewed
 from rmbench.kernel.models import measured
-from rmbench.kernel.models.measured import BERT_12M, LLAMA_1B, LLAMA_21M, VOCABULARY
+from rmbench.kernel.models.measured import BERT_12M, LLAMA_1B, LLAMA_21M, TINY, VOCABULARY
 from rmbench.kernel.models.sequence import sequence_scorer
 
 if TYPE_CHECKING:
@@ -42,12 +42,13 @@ ONCE = (MANY,)  # takes as long as all others together: in one round only
 
 @dataclass(frozen=True, slots=True)
 class Setting:
-    """Where and how much is measured: threads, device, rows of a model, rounds."""
+    """Where and how much is measured: threads, device, rows of a model, rounds; ``small``: tiny models."""
 
     threads: int = 1
     device: str = "cpu"
     rows: int = 16
     rounds: int = 3
+    small: bool = False
 
     @property
     def dtype(self) -> str:
@@ -163,7 +164,8 @@ class Models:
         self.vocabulary = tokenizer()
         self.best: float | None = None
         self.peak = 0  # bytes that the process held once the decoder had scored; on a device, that it held there
-        self.llama = LLAMA_21M if setting.device == "cpu" else LLAMA_1B
+        self.llama = TINY["llama"] if setting.small else LLAMA_21M if setting.device == "cpu" else LLAMA_1B
+        self.bert = TINY["bert"] if setting.small else BERT_12M
 
     def product(self) -> dict[str, float]:
         """Measure the best matrix product, in FLOP/s (see ``measured.products``)."""
@@ -179,7 +181,7 @@ class Models:
 
     def encoder(self) -> list[dict[str, Any]]:
         """Measure the same of an encoder."""
-        return self._plainly(BERT_12M)
+        return self._plainly(self.bert)
 
     def _plainly(self, shape: Shape) -> list[dict[str, Any]]:
         case = self._skewed(shape)
@@ -211,7 +213,7 @@ class Models:
 
     def repeated(self) -> list[dict[str, Any]]:
         """Measure rows of which one in five is another one again, beside the same rows scored without knowing that."""
-        case = self._skewed(BERT_12M)
+        case = self._skewed(self.bert)
         prompts, responses = texts = repeating(case.texts)
         again = [row for row in range(len(prompts)) if row % REPEATED == REPEATED - 1]
         parts = [[row for row in range(len(prompts)) if row not in again], again]
