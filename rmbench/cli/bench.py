@@ -18,7 +18,7 @@ from rmbench.cli.terminal import print_json, say
 from rmbench.guard import plain
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Generator, Mapping
 
 GRACE = 5.0  # seconds that the measuring process has to end
 TAIL = 2000  # characters of what it said last
@@ -74,7 +74,7 @@ def take(event: Mapping[str, Any], found: dict[str, Any], bar: Steps) -> None:
         found |= {"complete": not found["failures"], "seconds": event["seconds"]}
 
 
-def _events(threads: int, device: str, *, quick: bool) -> Iterator[dict[str, Any]]:
+def _events(threads: int, device: str, *, quick: bool) -> Generator[dict[str, Any], None, None]:
     """Yield what the measuring process says; it ends with this generator.
 
     Raises:

@@ -60,6 +60,7 @@ class Steps:
 
 def tables(found: Mapping[str, Any]) -> Iterator[Table]:
     """Yield the tables of what was measured; one that would be empty is left out."""
+    head: tuple[str, ...]
     if found["rules"]:
         head = ("rules", "words", "pairs/s", "against", "times as fast")
         yield _table(head, [_rule(row) for row in found["rules"]])

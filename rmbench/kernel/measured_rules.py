@@ -14,7 +14,7 @@ from rmbench.kernel.texts import score_texts
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
-    Columns = Mapping[str, Sequence[float]]
+    Columns = Mapping[str, Sequence[float] | np.ndarray]
     Loop = Callable[[Sequence[str], Sequence[str]], Columns]
 
 ROUGE = ("rouge-1", "rouge-2", "rouge-l")

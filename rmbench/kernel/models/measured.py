@@ -6,6 +6,7 @@ Models come from configurations with random weights: how fast one is does not de
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -140,7 +141,7 @@ def products(clock: Clock, device: str = "cpu", dtype: str = "float32", *, round
     for rows, inner, outer in shapes:
         x = torch.randn(rows, inner, device=device).to(DTYPES[dtype])
         weights = torch.randn(outer, inner, device=device).to(DTYPES[dtype])
-        sides = {"torch": Side(_synchronised(lambda a=x, b=weights: linear(a, b), device), 2 * rows * inner * outer)}
+        sides = {"torch": Side(_synchronised(partial(linear, x, weights), device), 2 * rows * inner * outer)}
         other = _onednn(x, weights)
         if other is not None:
             sides["onednn"] = Side(other, 2 * rows * inner * outer)
@@ -179,7 +180,7 @@ def _onednn(x: torch.Tensor, weights: torch.Tensor) -> Callable[[], Any] | None:
 def rank_correlation(one: np.ndarray, other: np.ndarray) -> float:
     """Return Spearman's rank correlation of two columns without ties."""
     ranks = [np.argsort(np.argsort(column)) for column in (one, other)]
-    return float(np.corrcoef(*ranks)[0, 1])
+    return float(np.corrcoef(ranks[0], ranks[1])[0, 1])
 
 
 def difference(one: np.ndarray, other: np.ndarray) -> float:
