@@ -23,7 +23,7 @@ for variable in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "
     os.environ[variable] = "1"  # read where the libraries are first imported, below
 
 import pages  # noqa: E402 - after the threads are set
-from comparisons import Finding, Spread, Target, line  # noqa: E402
+from comparisons import line  # noqa: E402
 
 
 def load() -> float:
@@ -54,14 +54,6 @@ def measure(only: str | None) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def read(row: dict[str, Any]) -> Finding:
-    """Return a finding as it was measured."""
-    given = {key: value for key, value in row.items() if key not in {"name", "mark"}}
-    spreads = {key: Spread(**given[key]) for key in ("ratio", "rate") if given[key] is not None}
-    target = None if given["target"] is None else Target(**given["target"])
-    return Finding(**{**given, **spreads, "target": target})
-
-
 def main() -> None:
     """Make the folder."""
     parser = argparse.ArgumentParser(description=__doc__)
@@ -71,7 +63,7 @@ def main() -> None:
     found = json.loads(given.source.read_text(encoding="utf-8")) if given.source else measure(given.only)
     if given.only:
         return
-    findings = [read(row) for row in found["rows"]]
+    findings = [pages.read(row) for row in found["rows"]]
     human = HERE / "human.json"
     cost = json.loads(human.read_text(encoding="utf-8")) if human.exists() else None
     (HERE / "performance.json").write_text(json.dumps(found, indent=1, allow_nan=False) + "\n", encoding="utf-8")

@@ -5,15 +5,13 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, Any
 
-from comparisons import ENOUGH, ROUNDS
+from comparisons import ENOUGH, ROUNDS, Finding, Spread, Target
 
 from rmbench.report.charts import draw
 from rmbench.report.tables import Chart, Panel, Point
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
-
-    from comparisons import Finding
 
 COMMAND = "python reports/performance/make.py"
 TITLES = {"rules": "Rules, beside the peers' packages", "models": "Models, beside the plain loops"}
@@ -27,6 +25,14 @@ NOTES = {
 HEAD = ("#", "work", "against", "aim", "prototype", "needed", "measured", "spread", "ours", "mark")
 FEW = 0.05  # seconds: rewards that cost less are left out of the table
 SMALL = 10
+
+
+def read(row: Mapping[str, Any]) -> Finding:
+    """Return a finding as it was measured."""
+    given = {key: value for key, value in row.items() if key not in {"name", "mark"}}
+    spreads = {key: Spread(**given[key]) for key in ("ratio", "rate") if given[key] is not None}
+    target = None if given["target"] is None else Target(**given["target"])
+    return Finding(**{**given, **spreads, "target": target})
 
 
 def ratio(value: float) -> str:
@@ -79,9 +85,8 @@ def summary(findings: Sequence[Finding]) -> Iterator[str]:
     missed = [found for found in asked if found.mark == "missed"]
     yield f"{len(asked) - len(missed)} of {len(asked)} rows are met."
     for found in missed:
-        wanted = found.target.needed if found.target else 0.0
-        reached = ratio(found.ratio.median)
-        yield f"Missed: {found.work} against {found.against}: {reached} measured, {ratio(wanted)} needed."
+        wanted, reached = ratio(found.target.needed if found.target else 0.0), ratio(found.ratio.median)
+        yield f"Missed: {found.work} against {found.against}: {reached} measured, {wanted} needed."
     for found in findings:
         if found.mark == "does not apply":
             yield f"Does not apply: {found.work}, against {found.against} ({found.detail.partition(';')[0]})."
