@@ -24,7 +24,8 @@ NOTES = {
 }
 HEAD = ("#", "work", "against", "aim", "prototype", "needed", "measured", "spread", "ours", "mark")
 FEW = 0.05  # seconds: rewards that cost less are left out of the table
-SMALL = 10
+TEN, HUNDRED = 10, 100
+MOST = 4.0  # of the chart's axis: a row that is far above what it needs must not hide the others
 
 
 def read(row: Mapping[str, Any]) -> Finding:
@@ -36,8 +37,8 @@ def read(row: Mapping[str, Any]) -> Finding:
 
 
 def ratio(value: float) -> str:
-    """Return a ratio with two decimals, above ten with none."""
-    return f"{value:.2f}" if abs(value) < SMALL else f"{value:.0f}"
+    """Return a ratio with three digits."""
+    return f"{value:.2f}" if value < TEN else f"{value:.1f}" if value < HUNDRED else f"{value:.0f}"
 
 
 def row(number: int, found: Finding) -> str:
@@ -71,9 +72,11 @@ def chart(findings: Sequence[Finding]) -> str:
         value, low, high = (one / needed for one in (found.ratio.median, *ends))
         if found.target.most:
             value, low, high = 1 / value, 1 / high, 1 / low
-        label = f"{number}. {found.against}"
-        points.append(Point(label, value, (low, high), "incomplete" if found.mark == "missed" else "reward"))
-    panel = Panel("measured over needed", tuple(points), ((1.0, "needed"),))
+        mark = "incomplete" if found.mark == "missed" else "reward"
+        ends = min(low, MOST), min(high, MOST)
+        points.append(Point(f"{number}. {found.against}", min(value, MOST), ends, mark))
+    title = f"measured over needed, by row ({MOST:g} stands for {MOST:g} and more)"
+    panel = Panel(title, tuple(points), ((1.0, "needed"),))
     svg = draw(Chart("", (panel,)))
     svg = re.sub(r"(<svg[^>]*>)", r'\1<rect width="100%" height="100%" fill="white"/>', svg, count=1)
     return svg.replace("currentColor", "#222222")

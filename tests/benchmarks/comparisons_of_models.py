@@ -39,7 +39,7 @@ def scorer_of(model, dtype="float32"):
 
 def stated(shape, model, lengths):
     return (
-        f"{shape}, {measured.parameters(model) / 1e6:.0f}M parameters; {len(lengths)} rows, tokens: median "
+        f"{shape}, {measured.parameters(model) / 1e6:.1f}M parameters; {len(lengths)} rows, tokens: median "
         f"{np.median(lengths):.0f}, most {max(lengths)}, {sum(lengths):,} in all"
     )
 
@@ -184,7 +184,7 @@ def repeated(*, small=False):
     shape = TINY if small else LLAMA_21M
     lengths = lengths_of(10 if small else 40)
     once = measured.token_rows(lengths[: len(lengths) * 4 // 5])
-    again = [once[4 * place] for place in range(len(lengths) - len(once))]
+    again = sorted(once, key=len)[2::4]  # short and long ones
     model = measured.build(shape)
     ours = scorer_of(model)
     rows = once + again
@@ -213,7 +213,7 @@ def share(shape, aims, *, small=False):
     shares = {name: spread([work / one / best[name] for one in seconds]) for name in ("torch", "onednn") if name in best}  # fmt: skip
     detail = f"{work / np.median(seconds) / 1e9:.0f} GFLOP/s; {stated(shape.title, model, lengths)}"
     fast = spread([work / one for one in seconds])
-    work = f"useful FLOP/s, {measured.parameters(model) / 1e6:.0f}M parameters"
+    work = f"useful FLOP/s, {measured.parameters(model) / 1e6:.1f}M parameters"
     against = {name: f"best product of {name}: {best[name] / 1e9:.0f} GFLOP/s" for name in shares}
     return [
         Finding(TABLE, work, against[name], one, Target(*aims), fast, "FLOP", detail) for name, one in shares.items()
