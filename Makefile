@@ -4,7 +4,7 @@ VENV ?= .venv
 BIN = $(VENV)/bin
 STAMP = $(VENV)/.installed
 
-.PHONY: run test lint types bench published human clean lock
+.PHONY: run test lint types bench published human performance clean lock
 
 $(STAMP): requirements.lock pyproject.toml plugins/rmbench-example/pyproject.toml
 	$(PYTHON) -m venv $(VENV)
@@ -33,6 +33,9 @@ published: $(STAMP)
 
 human: $(STAMP)
 	$(BIN)/python reports/human/make.py
+
+performance: $(STAMP)
+	$(BIN)/python reports/performance/make.py
 
 lock:  # torch without the "+cpu" of the wheel at hand: the lock holds where only the registry's is
 	$(PYTHON) -m piptools compile --quiet --no-header --strip-extras --all-extras --no-emit-index-url --no-emit-find-links --output-file requirements.lock pyproject.toml
