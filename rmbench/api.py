@@ -198,7 +198,8 @@ Scores = Sequence[float | NoScore | None]
 class Scorer(Protocol):
     """What ``build`` returns: called with a batch, gives one score per row, in order.
 
-    A mapping of columns is also accepted; its ``score`` is the reward, the others are its parts.
+    A mapping of columns is also accepted; its ``score`` is the reward, the others are its parts. A scorer may also have
+    ``close()``, and ``measures()`` that returns numbers by name: what its work took since it was built.
     """
 
     def __call__(self, batch: Batch, /) -> Scores | Mapping[str, Scores]:

@@ -45,6 +45,7 @@ class Outcome:
     failures: dict[str, str] = field(default_factory=dict)
     seconds: dict[tuple[str, str], tuple[float, int]] = field(default_factory=dict)
     peaks: dict[str, int] = field(default_factory=dict)
+    measures: dict[str, dict[str, float]] = field(default_factory=dict)
     invariance: dict[tuple[str, str], invariance.Found] = field(default_factory=dict)
     warnings: list[str] = field(default_factory=list)
 
@@ -132,6 +133,7 @@ class Engine:
         finally:
             if peak := chair.peak:
                 self.outcome.peaks[chosen.name] = peak
+            self.outcome.measures[chosen.name] = chair.measures
             chair.close()
             self._report(chosen, ledger, chair.notes)
 
@@ -254,6 +256,11 @@ class Chair:
     def peak(self) -> int:
         """Most bytes of memory that the reward's own process held, 0 where it has none of its own."""
         return self._seat.peak if isinstance(self._seat, Process) else 0
+
+    @property
+    def measures(self) -> dict[str, float]:
+        """What the reward tells of its work, nothing where it has no process of its own."""
+        return self._seat.measures if isinstance(self._seat, Process) else {}
 
     def close(self) -> None:
         """Give the seat back."""

@@ -15,6 +15,9 @@ if TYPE_CHECKING:
     from rmbench.suite import Plan
 
 
+OWN = "own:"  # before the name of a measure that a reward tells of itself
+
+
 def measured(folder: Path, outcome: Outcome, plan: Plan) -> list[Result]:
     """Return the rows of this run, and those of an earlier one in the same folder that it has not measured again."""
     from rmbench.results import from_json
@@ -38,6 +41,9 @@ def _speed(outcome: Outcome, plan: Plan) -> Iterator[Result]:
             yield replace(one, value=value, rows=rows)
     for reward, peak in sorted(outcome.peaks.items()):
         yield Result(study="speed", metric="peak-memory", reward=reward, value=float(peak))
+    for reward, measures in sorted(outcome.measures.items()):
+        for metric, value in measures.items():
+            yield Result(study="speed", metric=f"{OWN}{metric}", reward=reward, value=value)
 
 
 def _invariance(outcome: Outcome, plan: Plan) -> Iterator[Result]:

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import os
 import select
 import signal
+import struct
 import subprocess
 import sys
+import termios
 import threading
 import time
 from typing import TYPE_CHECKING, Any, Protocol
@@ -111,6 +114,7 @@ class Process:
         self.log = log
         self.notes: list[str] = []
         self.peak = 0  # bytes of resident memory, the most that a worker held
+        self.measures: dict[str, float] = {}  # what the scorer tells of its work
         self.child: subprocess.Popen[bytes] | None = None
         self._start()
 
@@ -124,6 +128,7 @@ class Process:
         )
         self.tail = b""
         self.noise = 0
+        self.reading = threading.Lock()  # what is read is counted before anybody asks
         self.drain = threading.Thread(target=self._drain, args=(self.child,), daemon=True)
         self.drain.start()
         try:
@@ -144,13 +149,27 @@ class Process:
         written = 0
         if child.stderr is None:
             return
-        while block := os.read(child.stderr.fileno(), 65536):
-            self.noise += len(block)
+        while block := self._block(child.stderr.fileno()):
             self.tail = (self.tail + block)[-2000:]
             if self.log is not None and written < LOG_LIMIT:
                 with contextlib.suppress(RMBenchError):
                     append(self.log, block[: LOG_LIMIT - written])
             written += len(block)
+
+    def _block(self, stream: int) -> bytes:
+        select.select([stream], [], [])
+        with self.reading:
+            block = os.read(stream, 65536)
+            self.noise += len(block)
+        return block
+
+    def _said(self) -> int:
+        """Return how many bytes the worker has printed, those that nobody has read yet included."""
+        if self.child is not None and self.child.stderr is not None:
+            with self.reading:
+                waiting = fcntl.ioctl(self.child.stderr.fileno(), termios.FIONREAD, struct.pack("i", 0))
+                return self.noise + int(struct.unpack("i", waiting)[0])
+        return self.noise
 
     def _ask(self, message: Any) -> Any:
         """Send a message and wait for its reply, a timeout, a death or an interrupt."""
@@ -204,15 +223,16 @@ class Process:
         """Score a batch in the worker."""
         if self.child is None:
             self._start()
-        noise = self.noise
+        noise = self._said()
         try:
             reply = self._ask({"op": "score", "batch": wire.pack(batch)})
         except (Failed, Stopped):
             self._kill()
             raise
         self.peak = max(self.peak, reply.get("peak", 0))
+        self.measures = reply.get("measures", {})
         if reply["ok"]:
-            printed = ["printed to stdout or stderr (kept in the log)"] if self.noise > noise else []
+            printed = ["printed to stdout or stderr (kept in the log)"] if self._said() > noise else []
             return Scores(reply["values"], reply["reasons"], reply["parts"], [*reply["notes"], *printed])
         if reply["error"] == "contract":
             raise Broken(reply["message"])

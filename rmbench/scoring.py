@@ -59,6 +59,25 @@ class Closable(Protocol):
         """Give it back."""
 
 
+@runtime_checkable
+class Measured(Protocol):
+    """A scorer that tells what its work took: numbers by name, since it was built."""
+
+    def measures(self) -> Mapping[str, float]:
+        """Return them."""
+
+
+def measures(scorer: object) -> dict[str, float]:
+    """Return what a scorer tells of its work, nothing where it does not or tells no numbers."""
+    if not isinstance(scorer, Measured):
+        return {}
+    try:
+        told = guard.call(scorer.measures)
+        return {str(name): float(value) for name, value in dict(told).items() if math.isfinite(value)}
+    except (guard.Foreign, TypeError, ValueError):
+        return {}
+
+
 def close(scorer: object) -> None:
     """Call the scorer's ``close()`` where it has one."""
     if isinstance(scorer, Closable):

@@ -105,6 +105,7 @@ class Session:
             "reasons": scores.reasons,
             "parts": scores.parts,
             "notes": scores.notes,
+            "measures": scoring.measures(self.scorer),
             "peak": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * MAXRSS_UNIT,
         }
 

@@ -47,22 +47,42 @@ def hf(
         "max_length": max_length, "truncation": truncation, "chat_template": chat_template, "system": system,
         "label": label,
     }  # fmt: skip
-    made: list[Any] = []  # the weights are read with the first batch: a suite is checked without them
+    return Scorer(path, given)
 
-    def score(batch: Batch) -> Columns:
-        if not made:
+
+class Scorer:
+    """Scores batches; the weights are read with the first one, so that a suite is checked without them."""
+
+    def __init__(self, path: Path, given: Mapping[str, Any]) -> None:
+        self.path = path
+        self.given = given
+        self.made: Any = None
+
+    def __call__(self, batch: Batch) -> Columns:
+        """Return the columns score, tokens and cut."""
+        if self.made is None:
             with undisturbed():
                 from rmbench.kernel import sequence_scorer
 
-            made.append(sequence_scorer(path, **given))
-        rows = made[0].rows(_prompts(batch), batch.responses)
+            self.made = sequence_scorer(self.path, **self.given)
+        rows = self.made.rows(_prompts(batch), batch.responses)
         return {
             "score": [row.score if isinstance(row.score, float) else NoScore(row.score.reason) for row in rows],
             "tokens": [float(row.parts.tokens) for row in rows],
             "cut": [float(row.parts.cut) for row in rows],
         }
 
-    return score
+    def measures(self) -> Mapping[str, float]:
+        """Return tokens a second, tokens real and computed, rows that were repeats, and where the seconds went."""
+        if self.made is None:
+            return {}
+        meter, took = self.made.tokens.meter, self.made.timings
+        return {
+            "tokens-per-second": meter.real / took.total if took.total else 0.0,
+            "tokens": meter.real, "tokens-computed": meter.computed, "rows-repeated": meter.repeated,
+            "seconds-tokenising": took.encoding, "seconds-planning": took.planning, "seconds-forward": took.forward,
+            "seconds-otherwise": took.rest,
+        }  # fmt: skip
 
 
 def _prompts(batch: Batch) -> list[Any]:

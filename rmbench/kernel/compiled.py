@@ -16,7 +16,7 @@ from hashlib import sha1
 from pathlib import Path
 from typing import Any
 
-IMPORT = 1.0  # seconds: numba itself, and the first function that it loads
+IMPORT = 0.5  # seconds: numba itself, and the first function that it loads
 COLD = 2.5  # a function that was never compiled here
 WARM = 0.02  # one that is read from the cache
 VARIABLE = "RMBENCH_COMPILED"

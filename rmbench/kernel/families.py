@@ -4,6 +4,7 @@ A family is a module with pure functions from rows to columns. Names that read t
 one call, so that a text is split once for all of them.
 """
 
+import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
@@ -133,13 +134,16 @@ def plan(options: Mapping[str, Options], blocks: Blocks) -> list[Score]:
     ]
 
 
-def _worth(blocks: Blocks, seconds: Callable[[Rows], float], kernels: Sequence[str]) -> bool:
-    """Return whether to use compiled code, from the plain path's seconds added up until they decide."""
-    enough, total = cost(kernels), 0.0
+def _worth(blocks: Blocks, seconds: Callable[[Rows], float], kernels: Sequence[str], *, start: float = 0.0) -> bool:
+    """Return whether to use compiled code, from the plain path's seconds added up until they decide.
+
+    ``start`` is what the plain path takes before its first row.
+    """
+    enough, total = cost(kernels), start
     for rows in blocks():
-        total += seconds(rows)
         if total >= enough:
             break
+        total += seconds(rows)
     return ready(total, kernels)
 
 
@@ -151,7 +155,8 @@ def _rouge(options: Mapping[str, Options], blocks: Blocks) -> Iterator[Score]:
         groups.setdefault(split, {})[name] = own.get("references", "max")
     for (stemmer, lowercase), names in groups.items():
         estimate = partial(_rouge_seconds, names=tuple(names), stemmer=stemmer)
-        use = _worth(blocks, estimate, rouge.kernels(tuple(names), stemmer=stemmer))
+        start = 0.0 if "rouge_score" in sys.modules else rouge.IMPORT
+        use = _worth(blocks, estimate, rouge.kernels(tuple(names), stemmer=stemmer), start=start)
         score = partial(rouge.scores, names=names, stemmer=stemmer, lowercase=lowercase, use_compiled=use)
         yield partial(_on_references, score)
 

@@ -27,6 +27,7 @@ Several = Literal["max", "mean"]
 KINDS = {"rouge-1": "rouge1", "rouge-2": "rouge2", "rouge-l": "rougeL", "rouge-lsum": "rougeLsum"}
 PARTS = ("f", "precision", "recall")
 NAMES = (*KINDS, *(f"{kind}.{part}" for kind in KINDS for part in PARTS[1:]))
+IMPORT = 0.7  # seconds that rouge-score takes to import, with NLTK
 UNSTEMMED = 3  # rouge-score stems longer tokens only
 COMPILED = {
     "rouge-1": ("ngrams.count_words",),

@@ -1,6 +1,7 @@
 """What ``score_texts`` takes and gives: names, options, shapes, order, errors."""
 
 import math
+import os
 import random
 import subprocess
 import sys
@@ -247,13 +248,14 @@ def test_a_failure_on_a_thread_is_raised(monkeypatch):
         score_texts(["token-f1"], ["a"] * 5000, ["b"] * 5000, threads=2)
 
 
-def test_small_inputs_load_no_compiler():
+def test_small_inputs_load_no_compiler(tmp_path):
     code = (
         "import sys; from rmbench import kernel; assert 'numpy' not in sys.modules\n"
         "kernel.score_texts(['rouge-1', 'rouge-l'], ['a b'] * 20, ['a c'] * 20, options={'stemmer': True})\n"
         "assert not {'numba', 'torch', 'transformers'} & set(sys.modules)"
     )
-    subprocess.run([sys.executable, "-c", code], check=True)
+    cold = {**os.environ, "NUMBA_CACHE_DIR": str(tmp_path)}
+    subprocess.run([sys.executable, "-c", code], check=True, env=cold)
 
 
 def test_the_public_names():

@@ -42,7 +42,8 @@ def test_a_suite_names_a_folder_and_the_report_says_what_was_run(tmp_path, model
     jsonl(tmp_path / "data.jsonl", rows(4))
     suite = tmp_path / "s.toml"
     suite.write_text(
-        'tasks = ["data.jsonl"]\nrewards = ["rouge-l", { use = "hf", name = "rm", options = { path = "rm" } }]\n',
+        'tasks = ["data.jsonl"]\nrewards = ["rouge-l", { use = "hf", name = "rm", options = { path = "rm" } }]\n'
+        'studies = ["agree", "speed"]\n',
         encoding="utf-8",
     )
     done = command(
@@ -60,6 +61,10 @@ def test_a_suite_names_a_folder_and_the_report_says_what_was_run(tmp_path, model
     page = (tmp_path / "run" / "report" / "report.md").read_text(encoding="utf-8")
     assert "Batch-invariant:" in page
     assert "| rm " in page
+    assert "Inside a reward" in page
+    own = {row["metric"]: row["value"] for row in measured if row["reward"] == "rm" and row["study"] == "speed"}
+    assert own["own:tokens-per-second"] > 0
+    assert 0 < own["own:tokens-computed"] < own["own:tokens"]  # prompts are shared
 
 
 def test_rows_that_do_not_fit_are_unscored_with_the_reason(tmp_path, model):
