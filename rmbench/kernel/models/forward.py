@@ -2,12 +2,14 @@
 
 Reward-model benchmarks pad batches in input order; here exact duplicates are scored once, and rows of known
 architectures lie one behind the other without padding. On CPU every other architecture goes a row at a time, which
-beats padding there; on an accelerator in batches of like lengths.
+beats padding there; on an accelerator in batches of like lengths where padding is known to change no score.
 """
 
 from __future__ import annotations
 
+import threading
 import time
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -16,7 +18,7 @@ import torch
 
 from rmbench.kernel.models import layout
 from rmbench.kernel.models import plan as planning
-from rmbench.kernel.models.heads import LAST, fixed_positions, head_of, longest_row, reads_last_token
+from rmbench.kernel.models.heads import LAST, head_of, longest_row, paddable, reads_last_token
 from rmbench.kernel.models.packed import attending, sent
 
 if TYPE_CHECKING:
@@ -28,6 +30,8 @@ DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch
 USUAL = {"cpu": "float32"}  # elsewhere bfloat16
 WAYS = ("packed", "padded", "single")
 NO_MEMORY = ("out of memory", "not enough memory", "can't allocate memory", "cublas_status_alloc_failed")
+
+_configuration = threading.Lock()  # held while a model's configuration says otherwise than it was given
 
 
 class ModelError(ValueError):
@@ -105,7 +109,8 @@ class TokenScorer:
             raise ModelError(f"dtype {self.dtype!r} is not one of {', '.join(DTYPES)}")
         self.label = label_index(model.config, label)
         self.head = head_of(model)
-        self.way = way or self._usual(model.config)
+        self.model = model
+        self.way = way or self._usual()
         if self.way not in WAYS:
             raise ModelError(f"way {way!r} is not one of {', '.join(WAYS)}")
         if self.way == "packed" and self.head is None:
@@ -117,13 +122,32 @@ class TokenScorer:
         self.vocabulary = int(model.get_input_embeddings().weight.shape[0])
         self.longest = longest_row(model)
         self.meter = Meter()
+        self._lock = threading.Lock()
+        self._calls = 0
+        self._training: list[torch.nn.Module] = []
 
-    def _usual(self, config: Any) -> str:
+    @contextmanager
+    def _evaluating(self) -> Iterator[None]:
+        """Score without dropout, also with a model that is being trained: it is in train mode again afterwards."""
+        with self._lock:
+            self._calls += 1
+            if self._calls == 1:
+                self._training = [module for module in self.model.modules() if module.training]
+                for module in self._training:
+                    module.training = False
+        try:
+            yield
+        finally:
+            with self._lock:
+                self._calls -= 1
+                for module in self._training if not self._calls else ():
+                    module.training = True
+
+    def _usual(self) -> str:
         """Return the way of an architecture: where padding could change a score, a row goes alone everywhere."""
         if self.head is not None:
             return "packed"
-        alone = self.device.type == "cpu" or config.is_encoder_decoder or not fixed_positions(config)
-        return "single" if alone else "padded"
+        return "padded" if self.device.type != "cpu" and paddable(self.model) else "single"
 
     def plan(self, rows: Sequence[Any], prefixes: Sequence[int] | None = None) -> planning.Plan:
         """Return how these rows would be computed (see ``__call__``)."""
@@ -164,7 +188,8 @@ class TokenScorer:
         made = self._plan(ids, prefixes)
         different = [ids[place] for place in made.unique]
         planned = time.perf_counter()
-        scores = self._scores(made.batches, different)
+        with self._evaluating():
+            scores = self._scores(made.batches, different)
         self.meter.planning += planned - begun
         self.meter.forward += time.perf_counter() - planned
         self._count(made, len(ids))
@@ -260,14 +285,8 @@ class TokenScorer:
                 return torch.cat([self._own([row]) for row in taken])
         laid = layout.padded(taken, pad, None, self.model)
         given = {"input_ids": sent(laid.ids, self.device), "attention_mask": sent(laid.mask, self.device)}
-        config = self.model.config.get_text_config()
-        before = config.pad_token_id
-        try:
-            if seeks:
-                config.pad_token_id = pad
+        with _sought(self.model, pad) if seeks else nullcontext():
             logits: torch.Tensor = self.model(**given).logits
-        finally:
-            config.pad_token_id = before
         return logits
 
     def _packed(self, batch: planning.Batch, rows: Sequence[np.ndarray]) -> torch.Tensor:
@@ -292,6 +311,18 @@ class TokenScorer:
             given["use_cache"] = False
         hidden: torch.Tensor = backbone(**given).last_hidden_state
         return hidden
+
+
+@contextmanager
+def _sought(model: Any, pad: int) -> Iterator[None]:
+    """Let a model take another token for padding; one thread at a time, since its configuration says which."""
+    config = model.config.get_text_config()
+    with _configuration:
+        before, config.pad_token_id = config.pad_token_id, pad
+        try:
+            yield
+        finally:
+            config.pad_token_id = before
 
 
 def _budget(device: str, dtype: str) -> int:

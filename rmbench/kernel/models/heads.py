@@ -19,6 +19,15 @@ if TYPE_CHECKING:
 LAST, FIRST = "last", "first"
 PLAIN_ROPE = {"default", "linear", "llama3", "yarn"}  # the others depend on the longest position in the batch
 
+# architectures that a test holds equal to their own pass when padded, too; on an accelerator others go row by row:
+# XLNet reads its last position, FNet mixes over padding, and some approximations of attention depend on the width
+PADDABLE = {
+    f"{name}ForSequenceClassification"
+    for name in (
+        "Albert", "Bert", "Bloom", "DebertaV2", "DistilBert", "Electra", "Falcon", "GPT2", "GPTNeoX", "Gemma", "Gemma2",
+        "Gemma3Text", "Llama", "Mistral", "ModernBert", "OPT", "Phi", "Phi3", "Qwen2", "Qwen3", "Roberta", "XLMRoberta",
+    )
+}  # fmt: skip
 READS_LAST = {"CTRLForSequenceClassification", "ModernBertDecoderForSequenceClassification"}  # not named ``score``
 
 
@@ -84,13 +93,24 @@ def head_of(model: Any) -> Head | None:
         return None
     if head.position == LAST and not _plain_decoder(config):
         return None
+    if head.position != LAST and config.to_dict().get("is_causal", False) is not False:
+        return None
     return head
 
 
 def _plain_decoder(config: Any) -> bool:
     """Whether every layer attends to all that came before, from positions that do not depend on the batch."""
-    layers = config.to_dict().get("layer_types") or ()
-    return all(layer == "full_attention" for layer in layers) and fixed_positions(config)
+    given = config.to_dict()
+    full = all(layer == "full_attention" for layer in given.get("layer_types") or ())
+    return full and given.get("is_causal", True) is True and fixed_positions(config)
+
+
+def paddable(model: Any) -> bool:
+    """Whether padding is known to change no score: by architecture, attention of one direction or of both as usual."""
+    kind = type(model)
+    known = kind.__name__ in PADDABLE and kind.__module__.startswith("transformers.models.")
+    odd = model.config.is_encoder_decoder or "is_causal" in model.config.to_dict()
+    return known and not odd and fixed_positions(model.config)
 
 
 def fixed_positions(config: Any) -> bool:

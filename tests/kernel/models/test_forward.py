@@ -21,6 +21,18 @@ OTHERS = {
         tf.DebertaV2ForSequenceClassification,
         tf.DebertaV2Config(**tiny.COMMON, **tiny.WIDE, **tiny.LONG, relative_attention=True, pos_att_type=["p2c", "c2p"], pooler_hidden_size=48),
     ),
+    "gemma": (tf.GemmaForSequenceClassification, tf.GemmaConfig(**tiny.GROUPED, head_dim=12)),
+    "gemma2": (tf.Gemma2ForSequenceClassification, tf.Gemma2Config(**tiny.GROUPED, head_dim=12, sliding_window=16)),
+    "gemma3": (tf.Gemma3TextForSequenceClassification, tf.Gemma3TextConfig(**tiny.GROUPED, head_dim=12, sliding_window=16)),
+    "phi": (tf.PhiForSequenceClassification, tf.PhiConfig(**tiny.COMMON, **tiny.WIDE, **tiny.LONG)),
+    "phi3": (tf.Phi3ForSequenceClassification, tf.Phi3Config(**tiny.GROUPED)),
+    "bloom": (tf.BloomForSequenceClassification, tf.BloomConfig(**tiny.COMMON, hidden_size=48, n_layer=2, n_head=4)),
+    "falcon": (tf.FalconForSequenceClassification, tf.FalconConfig(**tiny.COMMON, hidden_size=48, num_hidden_layers=2, num_attention_heads=4)),
+    "electra": (tf.ElectraForSequenceClassification, tf.ElectraConfig(**tiny.COMMON, **tiny.WIDE, **tiny.LONG)),
+    "albert": (tf.AlbertForSequenceClassification, tf.AlbertConfig(**tiny.COMMON, **tiny.WIDE, **tiny.LONG)),
+    "xlm-roberta": (tf.XLMRobertaForSequenceClassification, tf.XLMRobertaConfig(**tiny.COMMON, **tiny.WIDE, max_position_embeddings=162)),
+    "modernbert": (tf.ModernBertForSequenceClassification, tf.ModernBertConfig(**tiny.COMMON, **tiny.WIDE, **tiny.LONG, global_attn_every_n_layers=2, local_attention=16)),
+    "qwen2-sliding": (tf.Qwen2ForSequenceClassification, tf.Qwen2Config(**tiny.GROUPED, use_sliding_window=True, sliding_window=8, max_window_layers=1)),
     "t5": (tf.T5ForSequenceClassification, tf.T5Config(**tiny.COMMON, d_model=48, d_kv=12, d_ff=96, num_layers=2, num_heads=4, eos_token_id=0, decoder_start_token_id=1)),
 }  # fmt: skip
 
@@ -376,3 +388,57 @@ def test_threads_may_score_with_one_model_at_the_same_time():
     assert max(apart(scores, truth) for many in found.values() for scores in many) < 1e-5
     assert made.config._attn_implementation == before
     assert max(apart(scores, truth) for scores in own[0]) < 1e-5
+
+
+def test_architectures_that_padding_may_change_go_row_by_row_everywhere():
+    accelerator = torch.device("cuda")  # the choice only: nothing is put there
+    config = tf.XLNetConfig(
+        vocab_size=tiny.VOCABULARY, num_labels=1, pad_token_id=1, d_model=48, n_layer=2, n_head=4, d_inner=96
+    )
+    ways = {}
+    for name, made in (("mistral", other("mistral")), ("xlnet", tf.XLNetForSequenceClassification(config).eval())):
+        scorer = TokenScorer(made, pad_id=1)
+        scorer.device = accelerator
+        ways[name] = scorer._usual()
+    assert ways == {"mistral": "padded", "xlnet": "single"}
+
+
+@pytest.mark.parametrize("name", ["llama", "qwen2", "qwen3", "bert"])
+def test_attention_in_another_direction_than_usual_is_not_packed(name):
+    made = tiny.model(name, is_causal=name == "bert")
+    rows = tiny.rows(8)
+    scorer = TokenScorer(made, pad_id=1)
+    assert scorer.way == "single"
+    assert apart(scorer(rows, [4] * len(rows)), expected(made, rows)) < 1e-5
+
+
+def test_a_model_in_train_mode_is_scored_without_dropout_and_trains_on():
+    made = tiny.model("bert", hidden_dropout_prob=0.5)
+    scorer, rows = TokenScorer(made, pad_id=1), tiny.rows(6)
+    truth = scorer(rows)
+    made.train()
+    made.bert.embeddings.eval()  # a part that its owner keeps still
+    assert (scorer(rows) == truth).all()
+    assert made.training
+    assert made.classifier.training
+    assert not made.bert.embeddings.training
+
+
+def test_threads_may_score_with_a_model_that_looks_for_padding():
+    made = other("mistral")
+    rows = [np.array([7, 8, 9, end]) for end in (2, 3)] * 40
+    truth = expected(made, rows[:2])
+    wrong = []
+
+    def run(row):
+        scorer = TokenScorer(made, pad_id=1, way="single")
+        wrong.extend(abs(scorer([rows[row]])[0] - truth[row]) > 1e-5 for _ in range(40))
+
+    threads = [threading.Thread(target=run, args=(row,)) for row in (0, 1)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len(wrong) == 80
+    assert not any(wrong)
+    assert made.config.pad_token_id == 1
