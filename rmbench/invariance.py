@@ -25,9 +25,9 @@ if TYPE_CHECKING:
 
 ROWS = 32
 FULL, HALF = 1e-5, 0.05  # of the scores' standard deviation: in float32 or float64, and in the 16-bit types
-LAST_BITS = 4 * 2.0**-23  # of a float32 of size 1
+LAST_BITS = 16 * 2.0**-23  # of a float32 of size 1
 HALVES = ("bfloat16", "float16")
-LONGER = 4  # the long neighbour's response, repeated so often
+LONGER = (4, 2)  # the long neighbour's response, repeated so often, if it has a score then
 WAYS = ("alone", "shuffled", "long")
 
 
@@ -41,7 +41,7 @@ class Found:
         worst: largest difference by way, in standard deviations of the reward's scores on the task; None where it
             could not be scored again.
         tolerance: what is allowed.
-        wrong: what is wrong in words, None where all is within the tolerance.
+        wrong: by way, what is wrong in words; empty where all is within the tolerance.
     """
 
     rows: int
@@ -49,7 +49,7 @@ class Found:
     flipped: int
     worst: Mapping[str, float | None] = field(default_factory=dict)
     tolerance: float = FULL
-    wrong: str | None = None
+    wrong: Mapping[str, str] = field(default_factory=dict)
 
 
 def precision(chosen: Chosen, runtime: Runtime) -> str:
@@ -92,11 +92,20 @@ def selected(groups: Sequence[str], count: int, seed: int) -> list[int]:
     return sorted(taken)
 
 
-def _long(rows: Batch, unit: Sequence[int]) -> Batch:
-    """Return the rows of the longest response, once more with that response several times over."""
+def _long(score: Callable[[Batch], Scores], rows: Batch, unit: Sequence[int]) -> Batch:
+    """Return the rows of the longest response once more, with that response several times over where it has a score."""
     whole = rows.take(unit)
-    longer = tuple(" ".join([text] * LONGER) for text in whole.responses)
-    return replace(whole, responses=longer, ids=tuple(f"{name}+long" for name in whole.ids))
+    whole = replace(
+        whole, ids=tuple(f"{name}+long" for name in whole.ids), groups=tuple(f"{name}+long" for name in whole.groups)
+    )
+    for times in LONGER:
+        longer = replace(whole, responses=tuple(" ".join([text] * times) for text in whole.responses))
+        try:
+            if None not in score(longer).values:
+                return longer
+        except Failed:
+            continue
+    return whole
 
 
 def _joined(first: Batch, second: Batch) -> Batch:
@@ -111,7 +120,9 @@ def vars_of(batch: Batch) -> dict[str, Any]:
     return {name: getattr(batch, name) for name in Batch.__slots__}
 
 
-def _calls(rows: Batch, units: list[list[int]], seed: int) -> Iterator[tuple[str, Batch, list[int]]]:
+def _calls(
+    score: Callable[[Batch], Scores], rows: Batch, units: list[list[int]], seed: int
+) -> Iterator[tuple[str, Batch, list[int]]]:
     """Yield (way, batch, which of the rows its first ones are)."""
     for unit in units:
         yield "alone", rows.take(unit), unit
@@ -120,10 +131,9 @@ def _calls(rows: Batch, units: list[list[int]], seed: int) -> Iterator[tuple[str
     flat = [row for unit in shuffled for row in unit]
     yield "shuffled", rows.take(flat), flat
     longest = max(units, key=lambda unit: max(len(rows.responses[row]) for row in unit))
-    neighbour = _long(rows, longest)
-    renamed = replace(neighbour, groups=tuple(f"{group}+long" for group in neighbour.groups))
+    neighbour = _long(score, rows, longest)
     for unit in units:
-        yield "long", _joined(rows.take(unit), renamed), unit
+        yield "long", _joined(rows.take(unit), neighbour), unit
 
 
 def _flips(rows: Batch, base: Values, again: Values) -> tuple[int, int]:
@@ -156,25 +166,27 @@ def check(
     """
     worst: dict[str, float | None] = dict.fromkeys(WAYS, 0.0)
     latest: dict[str, Values] = {way: list(base) for way in WAYS}
-    wrong: str | None = None
-    for way, batch, places in _calls(rows, units_of(rows, whole=whole), seed=0):
+    wrong: dict[str, tuple[float, str]] = {}
+    for way, batch, places in _calls(score, rows, units_of(rows, whole=whole), seed=0):
         try:
             values = score(batch).values[: len(places)]
         except Failed as error:
-            worst[way], wrong = None, wrong or f"{way}: could not be scored again ({error.kind})"
+            worst[way] = None
+            wrong[way] = math.inf, f"could not be scored again ({error.kind})"
             continue
         for place, value in zip(places, values, strict=True):
             latest[way][place] = value
             off, told = _off(base[place], value, scale)
             known = worst[way]
-            worst[way] = None if known is None else max(known, off)
-            if told or off > allowed:
-                wrong = wrong or f"{way}: row {rows.ids[place]}: " + (told or f"moved by {off:.2g} of the std")
+            worst[way] = None if known is None or not math.isfinite(off) else max(known, off)
+            if off > allowed and off > wrong.get(way, (0.0, ""))[0]:
+                wrong[way] = off, f"row {rows.ids[place]}: " + (told or f"moved by {off:.2g} of the std")
     counted = [_flips(rows, base, again) for again in latest.values()]
-    return Found(len(rows), counted[0][0], max(flips for _, flips in counted), worst, allowed, wrong)
+    words = {way: told for way, (_, told) in wrong.items()}
+    return Found(len(rows), counted[0][0], max(flips for _, flips in counted), worst, allowed, words)
 
 
 def _off(one: float | None, two: float | None, scale: float) -> tuple[float, str | None]:
     if one is None or two is None:
-        return 0.0, "has a score once and none another time" if one is not two else None
+        return (0.0, None) if one is two else (math.inf, "has a score once and none another time")
     return abs(one - two) / scale, None

@@ -52,8 +52,7 @@ def _invariance(outcome: Outcome, plan: Plan) -> Iterator[Result]:
         one = Result("invariance", "largest-difference", task=task, kind=kinds[task], split="test", reward=reward)
         one = replace(one, rows=found.rows)
         for way, value in found.worst.items():
-            reason = found.wrong if found.wrong and found.wrong.startswith(f"{way}:") else None
-            yield replace(one, probe=way, value=value, reason=reason)
+            yield replace(one, probe=way, value=value, reason=found.wrong.get(way))
         yield replace(one, metric="flipped-pairs", value=float(found.flipped), pairs=found.pairs)
         yield replace(one, metric="tolerance", value=found.tolerance)
 
@@ -62,4 +61,5 @@ def varying(outcome: Outcome) -> Iterator[str]:
     """Yield a sentence for every reward whose scores depend on what is scored beside them."""
     for (reward, task), found in sorted(outcome.invariance.items()):
         if found.wrong:
-            yield f"reward {reward} is not batch-invariant on {task}: {found.wrong}"
+            words = "; ".join(f"{way}: {told}" for way, told in found.wrong.items())
+            yield f"reward {reward} is not batch-invariant on {task}: {words}"

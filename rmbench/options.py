@@ -63,6 +63,10 @@ def _type_name(hint: Any) -> str:
         return hint
     if get_origin(hint) is Literal:
         return " | ".join(json.dumps(choice) for choice in get_args(hint))
+    if get_origin(hint) in (Union, types.UnionType):
+        return " | ".join(_type_name(choice) for choice in get_args(hint))
+    if hint in (Path, type(None)):
+        return "path" if hint is Path else "None"
     if isinstance(hint, type) and not get_args(hint):
         return hint.__name__
     return str(hint).replace("typing.", "").replace("collections.abc.", "")

@@ -201,7 +201,7 @@ def _placed(
     """Return the options with paths made absolute, and the sha256 of what each path names."""
     placed, contents = dict(given), {}
     for key in options.paths(reward.build, given):
-        path = Path(os.path.abspath(base / str(given[key])))  # noqa: PTH100 - resolve() would follow links
+        path = Path(os.path.abspath(base / os.path.expanduser(str(given[key]))))  # noqa: PTH100, PTH111 - resolve() would follow links
         try:
             contents[key] = content.digest(path)
         except OSError as error:

@@ -180,9 +180,9 @@ def _reopen(path: Path, manifest: dict[str, Any]) -> tuple[RunFolder, dict[str, 
     if old["fingerprint"] != manifest["fingerprint"]:
         run.close()
         before, after = old["identity"], manifest["identity"]
-        changed = [key for key in {**before, **after} if before.get(key) != after.get(key)]
+        changed = [_differs(key, before.get(key), after.get(key)) for key in {**before, **after}]
         raise RunFolderError(
-            f"belongs to another run; what differs: {', '.join(changed)}",
+            f"belongs to another run; what differs: {', '.join(filter(None, changed))}",
             where=str(path),
             help="choose another --out, or --force",
         )
@@ -193,6 +193,18 @@ def _reopen(path: Path, manifest: dict[str, Any]) -> tuple[RunFolder, dict[str, 
     renewed = {**manifest, **kept, "warnings": warnings, "resumed": [*old.get("resumed", []), now()]}
     run.write_manifest(renewed)
     return run, renewed
+
+
+def _differs(key: str, before: Any, after: Any) -> str:
+    """Return what differs between two identities under a key, empty where nothing does."""
+    if before == after:
+        return ""
+    if not (isinstance(before, dict) and isinstance(after, dict)) or "signatures" not in before:
+        return key
+    if {**before, "signatures": {}} != {**after, "signatures": {}}:
+        return key
+    old, new = before["signatures"], after["signatures"]
+    return f"{key} (reward {', '.join(name for name in {**old, **new} if old.get(name) != new.get(name))})"
 
 
 def from_manifest(out: Path, over: Overrides) -> tuple[dict[str, Any], Path, Overrides]:

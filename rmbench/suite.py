@@ -235,7 +235,7 @@ def _placed_options(
             use = reward_entry(by_label[name], where)["use"]
             build = rewards.find(catalog, use, over.base if over.rewards else base).reward.build
             if options.paths(build, {key: value}):
-                value = str(over.base / value)  # noqa: PLW2901 - the same value, placed
+                value = str(over.base / Path(value).expanduser())  # noqa: PLW2901 - the same value, placed
         placed.append((name, key, value))
     return placed
 

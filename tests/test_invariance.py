@@ -8,6 +8,7 @@ from fakes import rmbench as command
 
 from rmbench import Batch, Turn, invariance
 from rmbench.cli.main import with_count
+from rmbench.process import Failed
 from rmbench.scoring import Scores
 
 REWARDS = '''
@@ -107,13 +108,13 @@ def test_pairs_that_flip_are_counted_by_the_worst_way():
     found = invariance.check(score, given, [1.0, 2.0, 0.0], 1.0, whole=False)
     assert (found.rows, found.pairs, found.flipped) == (3, 3, 2)
     assert found.worst["alone"] == 3.0
-    assert "row 2: moved by 3" in found.wrong
+    assert found.wrong["alone"] == "row 2: moved by 3 of the std"
 
 
 def test_a_row_that_loses_its_score_is_told():
     given = batch(["a", "b"], ["s", "s"])
     found = invariance.check(lambda some: scored([None] * len(some)), given, [1.0, None], 1.0, whole=False)
-    assert "has a score once and none another time" in found.wrong
+    assert found.wrong["alone"] == "row 0: has a score once and none another time"
 
 
 def test_the_scale_is_the_standard_deviation_and_never_zero():
@@ -133,4 +134,29 @@ def test_scores_that_float32_hardly_tells_apart_may_move_by_its_last_bits():
     assert invariance.tolerance("float32", [0.0, 100.0]) == 1e-5
     assert invariance.tolerance("bfloat16", [0.0, 100.0]) == 0.05
     close = [0.5, 0.5 + 2e-6]
-    assert invariance.tolerance("float32", close) == pytest.approx(4 * 2**-23 / 1e-6, rel=1e-3)
+    assert invariance.tolerance("float32", close) == pytest.approx(16 * 2**-23 / 1e-6, rel=1e-3)
+
+
+def test_the_neighbour_is_as_long_as_has_a_score_and_a_refusal_of_it_is_no_alarm():
+    given = batch(["word", "a word"], ["s", "s"])
+    seen = []
+
+    def score(some):
+        seen.append(max(len(text) for text in some.responses))
+        if any(len(text) > 20 for text in some.responses):
+            raise Failed("raised", "too long")
+        return scored([float(len(text)) if len(text) <= 10 else None for text in some.responses])
+
+    found = invariance.check(score, given, [4.0, 6.0], 1.0, whole=False)
+    assert found.wrong == {}
+    assert set(seen) == {4, 6, 13, 27}  # four times, twice, then as it is
+
+
+def test_the_worst_row_of_each_way_is_named():
+    given = batch(["a", "bb", "ccc"], ["s", "s", "s"])
+
+    def score(some):
+        return scored([len(text) * (1.0 if len(some) == 1 else 1.5) for text in some.responses])
+
+    found = invariance.check(score, given, [1.0, 2.0, 3.0], 1.0, whole=False)
+    assert found.wrong == {"shuffled": "row 2: moved by 1.5 of the std", "long": "row 2: moved by 1.5 of the std"}

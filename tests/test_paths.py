@@ -67,7 +67,7 @@ def test_a_path_of_the_command_line_is_relative_to_the_working_directory_also_on
     (here / "mine.txt").write_text("hat", encoding="utf-8")
     changed = command("run", "--resume", "--out", "here/run", cwd=folder)
     assert changed.returncode == 5, changed.stderr
-    assert "belongs to another run" in changed.stderr
+    assert "belongs to another run; what differs: task data (reward counted)" in changed.stderr
 
 
 def test_a_path_that_is_not_there_is_exit_2_and_nothing_is_written(folder):

@@ -67,7 +67,7 @@ def _line(reward: str, task: str, rows: Sequence[Result]) -> Line:
     moved = {row.probe: row for row in rows if row.metric == "largest-difference"}
     flips = next((row for row in rows if row.metric == "flipped-pairs"), None)
     allowed = next((row.value for row in rows if row.metric == "tolerance"), None)
-    wrong = next((row.reason for row in rows if row.reason is not None), None)
+    wrong = "; ".join(f"{row.probe}: {row.reason}" for row in rows if row.reason is not None) or None
     return Line(
         reward,
         (
