@@ -18,7 +18,7 @@ def pages():
     yield importlib.import_module("pages")
     for place in PLACES:
         sys.path.remove(place)
-    for name in ("pages", "comparisons"):  # another report has pages of its own
+    for name in ("pages", "device_page", "comparisons"):  # another report has pages of its own
         del sys.modules[name]
 
 
@@ -71,10 +71,24 @@ def test_the_page_names_what_is_missed_and_what_does_not_apply(pages):
     assert pages.chart(found).startswith("<svg")
 
 
+def test_the_devices_section_marks_what_is_below_the_aim(pages):
+    device = json.loads((REPORT / "device.json").read_text(encoding="utf-8"))
+    about = json.loads((REPORT / "performance.json").read_text(encoding="utf-8"))
+    model = device["models"][0]
+    for row in model["skewed"]:
+        row["share_of_peak"] = 0.5 if row["way"] == "packed 8192" else 0.44
+    for row in device["rules"]["measured"]:
+        row["equal"] = False
+    text = pages.page(about, [], None, {**device, "models": [model]})
+    assert text.count("| met |") == 1
+    assert text.count("| **below 0.45** |") == 2
+    assert "**Scores differ from the host path.**" in text
+
+
 def test_the_page_and_the_chart_are_those_of_the_numbers(pages):
     found = json.loads((REPORT / "performance.json").read_text(encoding="utf-8"))
-    cost = json.loads((REPORT / "human.json").read_text(encoding="utf-8"))
+    cost, device = (json.loads((REPORT / f"{name}.json").read_text(encoding="utf-8")) for name in ("human", "device"))
     findings = [pages.read(row) for row in found["rows"]]
     assert [row["mark"] for row in found["rows"]] == [one.mark for one in findings]
-    assert pages.page(found, findings, cost) == (REPORT / "README.md").read_text(encoding="utf-8")
+    assert pages.page(found, findings, cost, device) == (REPORT / "README.md").read_text(encoding="utf-8")
     assert pages.chart(findings) == (REPORT / "targets.svg").read_text(encoding="utf-8")

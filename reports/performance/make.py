@@ -54,6 +54,11 @@ def measure(only: str | None) -> dict[str, Any]:
     }  # fmt: skip
 
 
+def read(path: Path) -> Any:
+    """Return what another command has measured, None where it has not been run."""
+    return json.loads(path.read_text(encoding="utf-8")) if path.exists() else None
+
+
 def main() -> None:
     """Make the folder."""
     parser = argparse.ArgumentParser(description=__doc__)
@@ -64,11 +69,10 @@ def main() -> None:
     if given.only:
         return
     findings = [pages.read(row) for row in found["rows"]]
-    human = HERE / "human.json"
-    cost = json.loads(human.read_text(encoding="utf-8")) if human.exists() else None
+    cost, device = (read(HERE / name) for name in ("human.json", "device.json"))
     (HERE / "performance.json").write_text(json.dumps(found, indent=1, allow_nan=False) + "\n", encoding="utf-8")
     (HERE / "targets.svg").write_text(pages.chart(findings), encoding="utf-8")
-    (HERE / "README.md").write_text(pages.page(found, findings, cost), encoding="utf-8")
+    (HERE / "README.md").write_text(pages.page(found, findings, cost, device), encoding="utf-8")
     print(f"wrote {HERE}")
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, Any
 
+import device_page
 from comparisons import ENOUGH, ROUNDS, Finding, Spread, Target
 
 from rmbench.report.charts import draw
@@ -135,7 +136,12 @@ def how(found: Mapping[str, Any]) -> Iterator[str]:
     )
 
 
-def page(found: Mapping[str, Any], findings: Sequence[Finding], cost: Mapping[str, Any] | None) -> str:
+def page(
+    found: Mapping[str, Any],
+    findings: Sequence[Finding],
+    cost: Mapping[str, Any] | None,
+    device: Mapping[str, Any] | None = None,
+) -> str:
     """Return README.md."""
     lines = ["# How fast is the scoring kernel?", "", f"Made by `make performance` ({COMMAND}).", ""]
     lines += [f"- {sentence}" for sentence in summary(findings)]
@@ -145,4 +151,5 @@ def page(found: Mapping[str, Any], findings: Sequence[Finding], cost: Mapping[st
         details = [f"- {number}: {one.detail}." for number, one in chosen if one.detail]
         lines += [f"## {title}", "", NOTES[name], "", *table(chosen), "", "Sizes, by row:", "", *details, ""]
     lines += human_lines(cost) if cost else []
+    lines += device_page.lines(device) if device else []
     return "\n".join(lines)
