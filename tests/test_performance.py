@@ -91,4 +91,5 @@ def test_the_page_and_the_chart_are_those_of_the_numbers(pages):
     findings = [pages.read(row) for row in found["rows"]]
     assert [row["mark"] for row in found["rows"]] == [one.mark for one in findings]
     assert pages.page(found, findings, cost, device) == (REPORT / "README.md").read_text(encoding="utf-8")
+    assert pages.front(findings) in (TESTS.parent / "README.md").read_text(encoding="utf-8")
     assert pages.chart(findings) == (REPORT / "targets.svg").read_text(encoding="utf-8")

@@ -19,8 +19,8 @@ def lines(found: Mapping[str, Any]) -> Iterator[str]:
         f"`python reports/performance/device.py`, torch {machine['torch']}, transformers {machine['transformers']}: "
         "medians of five rounds. Useful FLOPs leave out padding and count a shared prompt in each of its rows; the "
         f"peak is {machine['peak_flops_per_second'] / 1e12:.0f} TFLOP/s in bfloat16, of which a plain matrix product "
-        f"reached {machine['matrix_product_flops_per_second'] / 1e12:.0f} here. Llama-like classifiers, random weights, "
-        "log-normal lengths of median 85."
+        f"reached {machine['matrix_product_flops_per_second'] / 1e12:.0f} here. Llama-like classifiers, random "
+        "weights, log-normal lengths of median 85."
     )
     yield ""
     yield from _models(found["models"])

@@ -9,6 +9,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import re
 import sys
 import time
 from dataclasses import asdict
@@ -59,6 +60,16 @@ def read(path: Path) -> Any:
     return json.loads(path.read_text(encoding="utf-8")) if path.exists() else None
 
 
+def write_front(table: str) -> None:
+    """Put the table on the front page, between its marks."""
+    path = REPO / "README.md"
+    marks = re.compile(r"(<!-- table: performance -->\n).*?(<!-- /table -->)", re.DOTALL)
+    text, found = marks.subn(lambda mark: mark[1] + table + mark[2], path.read_text(encoding="utf-8"))
+    if not found:
+        raise SystemExit("README.md has no marks for the table of performance")
+    path.write_text(text, encoding="utf-8")
+
+
 def main() -> None:
     """Make the folder."""
     parser = argparse.ArgumentParser(description=__doc__)
@@ -73,7 +84,8 @@ def main() -> None:
     (HERE / "performance.json").write_text(json.dumps(found, indent=1, allow_nan=False) + "\n", encoding="utf-8")
     (HERE / "targets.svg").write_text(pages.chart(findings), encoding="utf-8")
     (HERE / "README.md").write_text(pages.page(found, findings, cost, device), encoding="utf-8")
-    print(f"wrote {HERE}")
+    write_front(pages.front(findings))
+    print(f"wrote {HERE} and the table of the front page")
 
 
 if __name__ == "__main__":

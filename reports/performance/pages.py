@@ -23,6 +23,16 @@ NOTES = {
         "their scores are compared first. The lengths are log-normal, in random order."
     ),
 }
+FRONT = {
+    ("ROUGE-1/2/L, 60 words, stemming", "rouge-score"),
+    ("ROUGE-1/2/L, 60 words, stemming", "rouge-score-rs"),
+    ("chrF, 60 words", "sacrebleu"),
+    ("sentence BLEU, 60 words", "sacrebleu"),
+    ("TER, 100 words, 50% of them kept", "sacrebleu"),
+    ("skewed lengths, float32", "padded batches of 8"),
+    ("skewed lengths, float32", "padded batches of 64"),
+    ("16 responses of one prompt of 400 tokens", "padded batches of 8"),
+}
 HEAD = ("#", "work", "against", "aim", "prototype", "needed", "measured", "spread", "ours", "mark")
 FEW = 0.05  # seconds: rewards that cost less are left out of the table
 TEN, HUNDRED = 10, 100
@@ -134,6 +144,16 @@ def how(found: Mapping[str, Any]) -> Iterator[str]:
         f"{product['torch'] / 1e9:.0f} GFLOP/s{own}. Processes that wanted a processor, on average: {loads['before']} "
         f"before, {loads['after']} at the end. The run took {found['seconds'] / 60:.0f} minutes."
     )
+
+
+def front(findings: Sequence[Finding]) -> str:
+    """Return the table of the front page: the rows that stand for the others."""
+    lines = ["| work | against | times as fast | spread |", "| --- | --- | ---: | --- |"]
+    for found in findings:
+        if (found.work, found.against) in FRONT:
+            spread = f"{ratio(found.ratio.low)} to {ratio(found.ratio.high)}"
+            lines.append(f"| {found.work} | {found.against} | {ratio(found.ratio.median)} | {spread} |")
+    return "\n".join(lines) + "\n"
 
 
 def page(
