@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, Literal, get_args
 import numpy as np
 
 from rmbench.errors import InputError
-from rmbench.kernel.models.folder import short_hash
+from rmbench.kernel.models.files import short_hash
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence

@@ -15,7 +15,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from rmbench.errors import EnvironmentFault, InputError
-from rmbench.kernel.models.folder import HELP, Folder, unknown_type
+from rmbench.kernel.models.files import HELP
+from rmbench.kernel.models.folder import Folder, unknown_type
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence

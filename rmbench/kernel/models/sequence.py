@@ -18,7 +18,8 @@ import torch
 from rmbench.errors import EnvironmentFault, InputError
 from rmbench.kernel.models.encode import Encoded, Encoder, Format, Truncation, listed
 from rmbench.kernel.models.envelope import Envelope, envelope, tell
-from rmbench.kernel.models.folder import HELP, inspect, inspect_tokenizer, longest, positions, read_text
+from rmbench.kernel.models.files import HELP, read_text
+from rmbench.kernel.models.folder import inspect, inspect_tokenizer, longest, positions
 from rmbench.kernel.models.forward import DTYPES, ModelError, TokenScorer
 from rmbench.kernel.models.load import check_vocabulary, load, load_tokenizer, offline, quiet
 
