@@ -304,3 +304,13 @@ def test_warnings_are_told_once_for_a_scorer():
         scorer(PROMPTS, RESPONSES)
     assert len(first) >= 1
     assert second == []
+
+
+def test_a_label_is_an_index_or_a_name_of_one():
+    model = tiny.model("llama", vocab_size=400, id2label={0: "good", 1: "good", 2: "bad"})
+    scorer = kernel.sequence_scorer(model, folders.bpe("llama"), label="bad")
+    assert scorer.tokens.label == 2
+    with pytest.raises(ModelError, match="2 labels are named 'good': choose one by its index"):
+        kernel.sequence_scorer(model, folders.bpe("llama"), label="good")
+    with pytest.raises(ModelError, match="label is True"):
+        kernel.sequence_scorer(model, folders.bpe("llama"), label=True)
