@@ -100,17 +100,23 @@ def _check(folder: Any, max_length: int | None, label: int | str | None) -> None
         whole("max_length", max_length, 1)
         if folder.positions is not None and max_length > folder.positions:
             raise ValueError(f"max_length is {max_length:,}, the model takes {folder.positions:,} tokens")
+    from rmbench.kernel.models.folder import listed_labels
+
     names = folder.labels
-    known = ", ".join(f"{index} ({name})" for index, name in names.items())
+    known = listed_labels(names)
     if label is None and len(names) > 1:
         raise ValueError(f"the model has {len(names)} labels: choose one with label: {known}")
-    if label is not None and label not in names and label not in names.values():
+    same = [index for index, name in names.items() if name == label]
+    if len(same) > 1:
+        raise ValueError(f"{len(same)} labels are named {label!r}: choose one by its index: {known}")
+    if isinstance(label, bool) or (label is not None and label not in names and not same):
         raise ValueError(f"label is {label!r}, the model has {known}")
 
 
 def _facts(*, path: Path, chat_template: Template | None = None, **_: object) -> Iterable[str]:
     """Say how prompt and response become text, which the options leave to the folder."""
-    from rmbench.kernel.models.folder import inspect, read_text, short_hash
+    from rmbench.kernel.models.files import read_text, short_hash
+    from rmbench.kernel.models.folder import inspect
 
     own = inspect(path).template if chat_template is None else None
     text = read_text(chat_template) if isinstance(chat_template, Path) else own

@@ -1,8 +1,9 @@
 """Prompt and response to token ids: one text by the chat template or plainly, tokenised in bulk, cut in a stated way.
 
-The plain form is prompt + newline + response + EOS. Whichever form, a row has exactly one BOS where the tokenizer
-writes one: a template that writes it too does not double it. By default a long row loses the beginning of its prompt,
-and a row that would lose any of its response has no score.
+The plain form is prompt + newline + response + EOS, with exactly one BOS where the tokenizer writes one. With a
+template the tokens are those of transformers' ``apply_chat_template``: what the template writes and nothing else, so
+that a template without BOS gives rows without it, whatever the tokenizer would write (the envelope says so). By default
+a long row loses the beginning of its prompt, and a row that would lose any of its response has no score.
 
 A chat template is data of the checkpoint. transformers runs it in Jinja's sandbox, which keeps it from Python's objects
 and files, not from looping for ever: in ``rmbench run`` the time limit of a call ends the worker; here nothing does.
@@ -17,7 +18,7 @@ from typing import TYPE_CHECKING, Any, Literal, get_args
 import numpy as np
 
 from rmbench.errors import InputError
-from rmbench.kernel.models.folder import short_hash
+from rmbench.kernel.models.files import short_hash
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -119,7 +120,8 @@ class Encoder:
         self.eos: int | None = tokenizer.sep_token_id if eos is None else eos
         added = tokenizer.added_tokens_decoder.items()
         self.special = frozenset(tokenizer.all_special_ids) | {one for one, token in added if token.special}
-        self.written = int(tokenizer.num_special_tokens_to_add())
+        self.written = int(tokenizer.num_special_tokens_to_add()) if form.template is None else 0
+        self.system_left_out = False
         self.given = {"date_string": DATE} if "strftime_now" in (form.template or "") else {}
         if form.template is not None:
             self._check_template()
@@ -209,14 +211,22 @@ class Encoder:
             return
         if STAND_IN not in rendered:
             raise InputError(LEFT_OUT, where=self.where, help=advice)
+        self.system_left_out = self.form.system is not None and self._drops_system()
+
+    def _drops_system(self) -> bool:
+        """Whether the template has no place for a system turn, and does not refuse it either."""
+        try:
+            return STAND_IN not in self._render([{"role": "system", "content": STAND_IN}, *STAND_IN_ROW], "An answer.")
+        except Exception:  # noqa: BLE001 - then every row says so itself
+            return False
 
     def _tokens(self, texts: Sequence[Text]) -> list[Encoded]:
         """Tokenise in few calls, put BOS and EOS right, cut, and find the prefixes that rows may share."""
         rows: list[Encoded] = []
         for chunk in chunks(texts):
             found = self.tokenizer(
-                [text.whole for text in chunk], return_attention_mask=False, return_token_type_ids=False,
-                verbose=False,
+                [text.whole for text in chunk], add_special_tokens=self.form.template is None,
+                return_attention_mask=False, return_token_type_ids=False, verbose=False,
             )  # fmt: skip
             for text, ids, (start, seen) in zip(chunk, found["input_ids"], self._starts(chunk, found), strict=True):
                 if len(ids) <= self.written and spoken(text.whole):
@@ -232,24 +242,27 @@ class Encoder:
         """Return where each row's response begins among its tokens (see ``_first_token``)."""
         if self.tokenizer.is_fast:
             return [_first_token(one, text) for text, one in zip(texts, found.encodings, strict=True)]
-        prompts = self.tokenizer([text.whole[: text.response] for text in texts], verbose=False)["input_ids"]
+        before, plain = [text.whole[: text.response] for text in texts], self.form.template is None
+        prompts = self.tokenizer(before, add_special_tokens=plain, verbose=False)["input_ids"]
         pairs = zip(found["input_ids"], prompts, strict=True)
         return [(_common(whole, prompt), True) for whole, prompt in pairs]
 
     def _right(self, ids: list[int], start: int) -> tuple[list[int], int]:
-        """Return ids with a single BOS, and in the plain form a single EOS at the end; and where the response begins.
+        """Return ids, in the plain form with a single BOS and a single EOS at the end; and where the response begins.
 
         A response without tokens begins where the special tokens at the end do.
         """
         if start < 0:
             start = len(ids) - 1 if ids and ids[-1] == self.eos else len(ids)
+        if self.form.template is not None:
+            return ids, start
         while self.bos is not None and ids[:2] == [self.bos, self.bos]:
             ids, start = ids[1:], max(0, start - 1)
         if self.eos is None:
             return ids, start
         while ids[-2:] == [self.eos, self.eos]:
             ids = ids[:-1]
-        if self.form.template is None and (not ids or ids[-1] != self.eos):
+        if not ids or ids[-1] != self.eos:
             ids = [*ids, self.eos]
         return ids, min(start, len(ids))
 

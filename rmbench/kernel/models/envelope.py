@@ -182,6 +182,8 @@ def _tokenizer(encoder: Encoder, made: Envelope, config: Any) -> Iterator[Findin
         yield Finding("pad-is-eos", words, every)
     if eos is None:
         yield Finding("no-eos", "the tokenizer has no EOS: rows end where their response does", every)
+    if encoder.system_left_out:
+        yield Finding("system-left-out", "a system text is given, the chat template leaves it out", every)
     if "strftime_now" in (encoder.form.template or "") and "date_string" not in (encoder.form.template or ""):
         yield Finding("dated-template", "the chat template writes the day of the run: scores change with it", every)
     for name, own in (("bos", encoder.tokenizer.bos_token_id), ("eos", encoder.tokenizer.eos_token_id)):

@@ -8,17 +8,19 @@ from __future__ import annotations
 
 import math
 import os
+import re
 import sys
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from rmbench.errors import EnvironmentFault, InputError
-from rmbench.kernel.models.folder import HELP, Folder, unknown_type
+from rmbench.errors import EnvironmentFault, InputError, RMBenchError
+from rmbench.kernel.models.files import HELP
+from rmbench.kernel.models.folder import Folder, unknown_type
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Collection, Iterator, Sequence
 
 OFFLINE = {"HF_HUB_OFFLINE": "1", "TRANSFORMERS_OFFLINE": "1", "HF_HUB_DISABLE_TELEMETRY": "1"}
 WIDTH = {"float32": 4, "bfloat16": 2, "float16": 2}
@@ -27,7 +29,11 @@ PROBES = (
     "na\u00efve caf\u00e9 \u2014 \u732b\u5750\u5728",
 )  # fmt: skip
 SPECIAL = ("bos_token", "eos_token", "unk_token", "sep_token", "pad_token", "cls_token", "mask_token")
-HARMLESS = ("position_ids", "rotary_emb.inv_freq", "masked_bias", "attn.bias", "attention.bias")
+NAMED = ("bos_token", "eos_token", "cls_token", "sep_token")  # those that stand around a row
+DROPPED = {"auto_map", "return_dict", "torchscript"}  # code; that outputs have no names
+# Left over without harm: indices and angles that are computed, and the causal masks of old GPT checkpoints.
+COMPUTED = re.compile(r"(.+\.)?(embeddings\.position_ids|rotary_emb\.inv_freq)")
+MASKS = re.compile(r"(transformer\.h|gpt_neox\.layers)\.\d+\.(attn|attention|attn\.attention)\.(masked_)?bias")
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,16 +112,27 @@ def _config(folder: Folder) -> Any:
     name = folder.config["model_type"]
     if name not in CONFIG_MAPPING:
         unknown_type(name, folder.path / "config.json")
-    kept = {key: value for key, value in folder.config.items() if key != "auto_map" and "_implementation" not in key}
     try:
-        return CONFIG_MAPPING[name].from_dict(kept)
+        config = CONFIG_MAPPING[name].from_dict(_kept(folder.config))
+        config.get_text_config().to_dict()
+        return config  # noqa: TRY300 - what is no configuration may show only when it is read
     except Exception as error:
         raise InputError(
             f"is no configuration of {name}: {_short(error)}", where=str(folder.path / "config.json"), help=HELP
         ) from error
 
 
+def _kept(config: Any) -> Any:
+    """Return a configuration without the keys, at any depth, that name code or change what a model returns."""
+    if isinstance(config, dict):
+        pairs = config.items()
+        return {key: _kept(value) for key, value in pairs if key not in DROPPED and "_implementation" not in key}
+    return [_kept(value) for value in config] if isinstance(config, list) else config
+
+
 def _short(error: BaseException) -> str:
+    if isinstance(error, RMBenchError):
+        return error.what
     return f"{type(error).__name__}: {str(error).strip()[:300]}"
 
 
@@ -178,7 +195,7 @@ def _model(folder: Folder, config: Any, dtype: str) -> Any:
         )  # fmt: skip
     except Exception as error:
         raise InputError(f"cannot be loaded: {_short(error)}", where=str(folder.path), help=HELP) from error
-    left = [key for key in info["unexpected_keys"] if not str(key).endswith(HARMLESS)]
+    left = [key for key in info["unexpected_keys"] if not _harmless(str(key), folder)]
     wrong = {"missing": info["missing_keys"], "of another shape": info["mismatched_keys"], "left over": left}
     for what, keys in wrong.items():
         if keys:
@@ -194,6 +211,13 @@ def _model(folder: Folder, config: Any, dtype: str) -> Any:
                 help="no score of this model means anything" + (": it overflows in float16" * (dtype == "float16")),
             )  # fmt: skip
     return model
+
+
+def _harmless(key: str, folder: Folder) -> bool:
+    """Whether a tensor that the model does not have tells nothing that was trained."""
+    if MASKS.fullmatch(key):
+        return key not in folder.tensors or len(folder.tensors[key].shape) != 1  # a bias that was trained has one side
+    return COMPUTED.fullmatch(key) is not None
 
 
 def _finite(weights: Any) -> bool:
@@ -213,28 +237,50 @@ def load_tokenizer(folder: Folder, config: Any = None) -> tuple[Any, list[tuple[
     """
     from transformers import AutoTokenizer
 
-    own = _own_tokenizer(folder)
+    own, words = _own_tokenizer(folder)
     try:
         auto = AutoTokenizer.from_pretrained(
             folder.path, config=config, local_files_only=True, trust_remote_code=False, use_fast=True
         )
+        pieces = _pieces(auto)
     except Exception as error:
         if own is None:
             raise InputError(f"no tokenizer can be read: {_short(error)}", where=str(folder.path), help=HELP) from error
-        return _spoken(own, folder), [("tokenizer-class", f"{_short(error)}; tokenizer.json is used as it is")]
-    if own is None or _pieces(auto) == _pieces(own):
-        return _spoken(auto, folder), []
-    words = f"{type(auto).__name__} cuts texts otherwise than tokenizer.json does: the file is used"
-    return _spoken(own, folder), [("tokenizer-class", words)]
+        note = f"{_short(error)}; tokenizer.json is used as it is"
+        return _spoken(own, folder, words), [("tokenizer-class", note)]
+    if own is None or pieces == _pieces_of_file(own, folder):
+        return _spoken(auto, folder, words), []
+    note = f"{type(auto).__name__} cuts texts otherwise than tokenizer.json does: the file is used"
+    return _spoken(own, folder, words), [("tokenizer-class", note)]
 
 
 def _pieces(tokenizer: Any) -> list[list[int]]:
     return [tokenizer.encode(text, add_special_tokens=False) for text in PROBES]
 
 
-def _spoken(tokenizer: Any, folder: Folder) -> Any:
-    """Return the tokenizer if it gives tokens for ordinary text."""
-    if not any(_pieces(tokenizer)):
+def _pieces_of_file(tokenizer: Any, folder: Folder) -> list[list[int]]:
+    try:
+        return _pieces(tokenizer)
+    except Exception as error:
+        raise InputError(
+            f"the tokenizer cannot read text: {_short(error)}", where=str(folder.path / "tokenizer.json"), help=HELP
+        ) from error
+
+
+def _spoken(tokenizer: Any, folder: Folder, words: Collection[str]) -> Any:
+    """Return the tokenizer, with the folder's template, if it gives tokens for ordinary text and has its ends.
+
+    A token that the configuration names and tokenizer.json does not have gets an id that no training has seen.
+    """
+    tokenizer.chat_template = folder.template
+    for name in NAMED:
+        token = getattr(tokenizer, name, None)
+        if words and token is not None and str(token) not in words:
+            raise InputError(
+                f"the tokenizer's {name} is {str(token)!r}, which tokenizer.json does not have",
+                where=str(folder.path), help="name the token that the model was trained with, or take the key out",
+            )  # fmt: skip
+    if not any(_pieces_of_file(tokenizer, folder)):
         raise InputError(
             f"the tokenizer ({type(tokenizer).__name__}) gives no token for {PROBES[0]!r} or any other text",
             where=str(folder.path), help="save the tokenizer again beside the model, with its tokenizer.json",
@@ -242,28 +288,35 @@ def _spoken(tokenizer: Any, folder: Folder) -> Any:
     return tokenizer
 
 
-def _own_tokenizer(folder: Folder) -> Any:
-    """Return the tokenizer that tokenizer.json describes, with the special tokens of its configuration, or None."""
+def _own_tokenizer(folder: Folder) -> tuple[Any, Collection[str]]:
+    """Return the tokenizer of tokenizer.json, with the special tokens of its configuration, or None; and its words."""
+    from tokenizers import Tokenizer
     from transformers import PreTrainedTokenizerFast
 
     path = folder.path / "tokenizer.json"
     if not path.is_file():
-        return None
-    special = {name: _token(folder.tokenizer[name]) for name in SPECIAL if folder.tokenizer.get(name)}
+        return None, ()
+    special = {name: _token(folder, name) for name in SPECIAL if folder.tokenizer.get(name)}
     limit = folder.tokenizer.get("model_max_length")
     given = {"model_max_length": int(limit)} if isinstance(limit, int | float) else {}
     side = folder.tokenizer.get("padding_side")
     given |= {"padding_side": side} if side in ("left", "right") else {}
     try:
-        made = PreTrainedTokenizerFast(tokenizer_file=str(path), **special, **given)
+        file = Tokenizer.from_file(str(path))
+        words = set(file.get_vocab(with_added_tokens=True))
+        made = PreTrainedTokenizerFast(tokenizer_object=file, **special, **given)
     except Exception as error:
         raise InputError(f"is no tokenizer: {_short(error)}", where=str(path), help=HELP) from error
-    made.chat_template = folder.template
-    return made
+    return made, words
 
 
-def _token(given: Any) -> str:
-    return str(given["content"] if isinstance(given, dict) else given)
+def _token(folder: Folder, name: str) -> str:
+    given = folder.tokenizer[name]
+    text = given.get("content") if isinstance(given, dict) else given
+    if not isinstance(text, str):
+        where = str(folder.path / "tokenizer_config.json")
+        raise InputError(f"{name} is {given!r}, expected a text", where=where, help="correct it or take it out")
+    return text
 
 
 def check_vocabulary(model: Any, tokenizer: Any, where: str) -> None:

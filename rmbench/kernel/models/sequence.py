@@ -18,7 +18,8 @@ import torch
 from rmbench.errors import EnvironmentFault, InputError
 from rmbench.kernel.models.encode import Encoded, Encoder, Format, Truncation, listed
 from rmbench.kernel.models.envelope import Envelope, envelope, tell
-from rmbench.kernel.models.folder import HELP, inspect, inspect_tokenizer, longest, positions, read_text
+from rmbench.kernel.models.files import HELP, read_text
+from rmbench.kernel.models.folder import inspect, inspect_tokenizer, longest, positions
 from rmbench.kernel.models.forward import DTYPES, ModelError, TokenScorer
 from rmbench.kernel.models.load import check_vocabulary, load, load_tokenizer, offline, quiet
 
@@ -215,6 +216,7 @@ def sequence_scorer(
     else:
         tokenizer = _tokenizer(tokenizer)
         _check_objects(model, tokenizer, where)
+    _check_label(model, label)
     template = _template(chat_template, tokenizer)
     form = Format(_most(max_length, model, tokenizer), truncation, template, system)
     encoder = Encoder(tokenizer, form, where=where)
@@ -246,6 +248,14 @@ def _check_objects(model: Any, tokenizer: Any, where: str) -> None:
     check_vocabulary(model, tokenizer, where)
 
 
+def _check_label(model: Any, label: int | str | None) -> None:
+    names = [name for name in (model.config.id2label or {}).values() if name == label]
+    if isinstance(label, bool):
+        raise ModelError(f"label is {label}, expected an index or a name")
+    if len(names) > 1:
+        raise ModelError(f"{len(names)} labels are named {label!r}: choose one by its index")
+
+
 def _tokenizer(given: Any) -> Any:
     if not isinstance(given, str | Path):
         return given
@@ -271,6 +281,8 @@ def _template(given: str | Path | None, tokenizer: Any) -> str | None:
 
 def _most(given: int | None, model: Any, tokenizer: Any) -> int | None:
     places = positions(model.config.to_dict())
+    if places is not None and places < 1:
+        raise ModelError(f"the model takes {places:,} tokens by its configuration")
     if given is not None and places is not None and given > places:
         raise ModelError(f"max_length is {given:,}, the model takes {places:,} tokens")
     return given if given is not None else longest(places, tokenizer.model_max_length)

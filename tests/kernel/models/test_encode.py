@@ -3,6 +3,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from tokenizers import processors
 
 from rmbench.errors import InputError
 from rmbench.kernel.models import encode
@@ -37,6 +38,22 @@ def test_the_template_writes_what_surrounds_the_response():
     said = "<|im_start|>user\nThe cat<|im_end|>\n<|im_start|>assistant\nsat<|im_end|>\n"
     assert QWEN.decode(row.ids) == said
     assert QWEN.decode(row.ids[: row.prompt]) == said[: said.index("sat")]
+
+
+@pytest.mark.parametrize("template", [folders.CHATML, folders.LLAMA, " {{ bos_token }}" + folders.LLAMA])
+@pytest.mark.parametrize("name", ["llama", "qwen", "ends"])
+def test_with_a_template_the_tokens_are_those_of_apply_chat_template(template, name):
+    tokenizer = folders.bpe("llama" if name == "ends" else name)
+    if name == "ends":  # as one that writes an end of its own, behind the template's
+        tokenizer._tokenizer.post_processor = processors.TemplateProcessing(
+            single="<s> $A </s>", special_tokens=[("<s>", 1), ("</s>", 2)]
+        )
+    turns = [{"role": "user", "content": "The cat"}]
+    (row,) = ids(tokenizer, [turns], ["sat"], template=template)
+    answer = [*turns, {"role": "assistant", "content": "sat"}]
+    wanted = tokenizer.apply_chat_template(answer, chat_template=template, return_dict=False)
+    assert row.ids.tolist() == wanted
+    assert "sat" not in tokenizer.decode(row.ids[: row.prompt])
 
 
 @pytest.mark.parametrize("form", [{}, {"template": folders.LLAMA}])

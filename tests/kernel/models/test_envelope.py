@@ -134,3 +134,14 @@ def test_strict_passes_what_is_well_made(monkeypatch):
     with warnings.catch_warnings():
         warnings.simplefilter("error", EnvelopeWarning)
         assert kernel.sequence_scorer(model, tokenizer)(PROMPTS, RESPONSES).shape == (2,)
+
+
+def test_a_template_without_bos_or_without_room_for_the_system_text_is_named():
+    llama = folders.bpe("llama")
+    assert names(seen(llama, template=folders.CHATML)) >= {"no-bos"}
+    assert "several-bos" in names(seen(llama, template=" {{ bos_token }}" + folders.LLAMA))
+    only = "{% for m in messages if m.role != 'system' %}<|im_start|>{{ m.content }}<|im_end|>{% endfor %}"
+    qwen = folders.bpe("qwen")
+    assert names(seen(qwen, template=only, system="Be kind.")) == {"system-left-out"}
+    assert names(seen(qwen, template=only)) == set()
+    assert names(seen(qwen, template=folders.CHATML, system="Be kind.")) == set()

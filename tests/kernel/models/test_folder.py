@@ -5,7 +5,8 @@ import folders
 import pytest
 
 from rmbench.errors import InputError
-from rmbench.kernel.models.folder import inspect, inspect_tokenizer, longest, positions, short_hash
+from rmbench.kernel.models.files import short_hash
+from rmbench.kernel.models.folder import inspect, inspect_tokenizer, longest, positions
 
 TENSOR = {"dtype": "F32", "shape": [2], "data_offsets": [0, 8]}
 
@@ -57,6 +58,19 @@ def test_what_is_missing_is_named(llama, tmp_path):
         ({"text_config": {"attn_implementation": {"a": "sdpa", "b": "org/kernel"}}}, "may name code"),
         ({"experts_implementation": "org/kernel"}, "may name code"),
         ({"use_kernels": True}, "use_kernels is set"),
+        ({"transformers_weights": "w.safetensors"}, "transformers_weights is set, which names other weights"),
+        ({"text_config": {"transformers_weights": "adapter_model.bin"}}, "transformers_weights is set"),
+        ({"num_labels": 10**12, "id2label": None}, "1,000,000,000,000 labels, more than 10,000"),
+        ({"num_labels": True, "id2label": None}, "num_labels is True"),
+        ({"num_labels": -1, "id2label": None}, "num_labels is -1"),
+        ({"id2label": {"a": "x"}}, "id2label is no object of names by index"),
+        ({"id2label": [1, 2]}, "id2label is no object"),
+        ({"id2label": {"9" * 4000: "x"}}, "labels, more than 10,000"),
+        ({"max_position_embeddings": 0}, "max_position_embeddings is 0, expected"),
+        ({"max_position_embeddings": -5}, "max_position_embeddings is -5, expected"),
+        ({"max_position_embeddings": "many"}, "max_position_embeddings is 'many', expected"),
+        ({"text_config": {"n_positions": 1.5}}, "n_positions is 1.5, expected"),
+        ({"model_type": "roberta", "pad_token_id": 10**9}, "takes -999,999,841 tokens"),
     ],
 )
 def test_configurations_that_name_code_or_no_classifier_are_refused(llama, changes, words):
@@ -69,6 +83,25 @@ def test_code_named_by_a_tokenizer_and_files_outside_are_refused(llama):
     refused(llama, "vocab_file is '../secret'")
     folders.edit(llama / "tokenizer_config.json", vocab_file=None, trust_remote_code=True)
     refused(llama, "trust_remote_code")
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"fast_tokenizer_files": ["tokenizer.json", "../tokenizer.4.0.0.json"]}, "no file of this folder"),
+        ({"tokenizer_file": ".hidden.json"}, "no file of this folder"),
+        ({"gguf_file": "x.gguf"}, "names other weights"),
+        ({"chat_template": 5}, "chat_template is int, expected a text"),
+        ({"chat_template": {"default": "x"}}, "chat_template is dict, expected a text"),
+        *(({"model_max_length": limit}, "model_max_length is") for limit in (float("inf"), "x", 0.5, -1, True, [])),
+    ],
+)
+def test_a_tokenizer_configuration_that_names_files_or_says_nonsense(llama, changes, words):
+    (llama / "chat_template.jinja").unlink(missing_ok=True)
+    folders.edit(llama / "tokenizer_config.json", **changes)
+    refused(llama, words)
+    with pytest.raises(InputError, match=words):
+        inspect_tokenizer(llama)
 
 
 def test_own_code_in_auto_map_is_noted_and_an_adapter_refused(llama):
@@ -123,6 +156,9 @@ def index(folder, names):
         ("gone.safetensors", "is missing"),
         ("config.json", "no safetensors file"),
         ("link.safetensors", "link to outside"),
+        (".w.safetensors", "'.w.safetensors', which is hidden"),
+        (".d/h.safetensors", "which is hidden"),
+        ("linked/part.safetensors", "'linked/part.safetensors', which is in a linked folder"),
     ],
 )
 def test_a_weight_map_stays_in_its_folder(llama, tmp_path, file, words):
@@ -130,6 +166,10 @@ def test_a_weight_map_stays_in_its_folder(llama, tmp_path, file, words):
     other.mkdir()
     (other / "model.safetensors").write_bytes((llama / "model.safetensors").read_bytes())
     (llama / "link.safetensors").symlink_to(other / "model.safetensors")
+    (llama / ".d").mkdir()
+    for hidden in (".w.safetensors", ".d/h.safetensors"):
+        (llama / hidden).write_bytes((llama / "model.safetensors").read_bytes())
+    (llama / "linked").symlink_to(llama)
     index(llama, {"score.weight": file})
     refused(llama, words)
 
@@ -169,6 +209,9 @@ def test_truncated_weights(llama, size):
         ({"a": {**TENSOR, "data_offsets": [4, 12]}}, "does not fit its bytes"),
         ({"a": {**TENSOR, "data_offsets": [0]}}, "has no offsets"),
         ({"a": {**TENSOR, "dtype": "F8_E4M3"}}, "'a' is F8_E4M3"),
+        ({"score.bias": {"dtype": "I32", "shape": [2], "data_offsets": [0, 8]}}, "'score.bias' are I32, whole numbers"),
+        (b" " * (20 * 10**6 + 1), "more than 20,000,000"),
+        ({str(n): 0 for n in range(200_001)}, "names 200,001 tensors"),
     ],
 )
 def test_headers_that_lie(llama, header, words):
@@ -200,6 +243,7 @@ def test_the_template_is_of_its_own_file_else_of_the_configuration(llama):
 
 def test_limits_are_the_least_of_model_and_tokenizer():
     assert positions({"max_position_embeddings": 514, "model_type": "roberta", "pad_token_id": 1}) == 512
+    assert positions({"max_position_embeddings": 514, "model_type": "mpnet", "pad_token_id": 0}) == 512
     assert positions({"n_positions": 1024, "model_type": "gpt2"}) == 1024
     assert positions({"text_config": {"max_position_embeddings": 8192}}) == 8192
     assert positions({"model_type": "mamba"}) is None

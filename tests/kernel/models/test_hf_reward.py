@@ -160,3 +160,18 @@ def test_a_folder_that_is_none_is_exit_2(tmp_path):
     missing = command("score", "-r", "hf", "in.jsonl", cwd=tmp_path)
     assert missing.returncode == 2
     assert "needs the option 'path'" in missing.stderr
+
+
+def test_labels_of_one_name_need_an_index_and_at_most_ten_are_listed(tmp_path):
+    from rmbench.builtin.hf import _check
+    from rmbench.kernel.models.folder import inspect
+
+    many = folders.save(tmp_path, "llama", folders.bpe(), num_labels=30)
+    folders.edit(many / "config.json", id2label={str(index): f"L{index // 2}" for index in range(30)})
+    with pytest.raises(ValueError, match=r"30 labels: choose one with label: .*, 9 \(L4\) and 20 more$"):
+        _check(inspect(many), None, None)
+    with pytest.raises(ValueError, match="2 labels are named 'L3': choose one by its index"):
+        _check(inspect(many), None, "L3")
+    with pytest.raises(ValueError, match="label is True"):
+        _check(inspect(many), None, True)
+    _check(inspect(many), None, 29)

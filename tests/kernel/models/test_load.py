@@ -76,6 +76,8 @@ def test_mixed_dtypes_become_the_one_asked_for(llama):
         (lambda w: w.pop("score.weight"), "1 weights are missing: score.weight"),
         (lambda w: w.update({"score.weight": torch.zeros(2, 48)}), "1 weights are of another shape: score.weight"),
         (lambda w: w.update({"other.weight": torch.zeros(2)}), "1 weights are left over: other.weight"),
+        (lambda w: w.update({"zz.attn.bias": torch.zeros(4)}), "1 weights are left over: zz.attn.bias"),
+        (lambda w: w.update({"transformer.h.0.attn.bias": torch.zeros(4)}), "left over: transformer.h.0.attn.bias"),
         (lambda w: w["model.norm.weight"].fill_(float("nan")), "model.norm.weight hold NaN or infinity"),
         (lambda w: w["score.weight"].fill_(float("-inf")), "score.weight hold NaN or infinity"),
     ],
@@ -181,3 +183,58 @@ def test_sharded_weights_are_read_together(llama):
     (llama / "model.safetensors.index.json").write_text(json.dumps({"metadata": {}, "weight_map": where}))
     loaded = load(inspect(llama))
     assert all(torch.equal(weight, weights[name]) for name, weight in loaded.model.named_parameters())
+
+
+def test_what_is_computed_and_old_masks_may_be_left_over(llama):
+    more = {"model.rotary_emb.inv_freq": torch.zeros(4), "transformer.h.0.attn.bias": torch.ones(1, 1, 4, 4).bool()}
+    folders.save_weights(llama, folders.weights(llama) | more)
+    assert load(inspect(llama)).notes == ()
+
+
+def test_a_configuration_that_asks_for_tuples_is_not_followed(llama):
+    before = kernel.sequence_scorer(llama)(*ROWS)
+    folders.edit(llama / "config.json", return_dict=False, torchscript=True)
+    assert kernel.sequence_scorer(llama)(*ROWS) == before
+
+
+def test_a_text_configuration_that_is_none_is_an_error(llama):
+    folders.edit(llama / "config.json", text_config={"pad_token_id": 3})
+    with pytest.raises(InputError, match="is no configuration of llama"):
+        load(inspect(llama))
+
+
+def test_a_class_that_cannot_read_text_gives_way_to_the_file(llama):
+    folders.edit(llama / "tokenizer_config.json", tokenizer_class="BertTokenizer")
+    loaded = load(inspect(llama))
+    assert [name for name, _ in loaded.notes] == ["tokenizer-class"]
+    assert loaded.tokenizer("The cat")["input_ids"] == folders.bpe("llama")("The cat")["input_ids"]
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"eos_token": "NEW"}, "the tokenizer's eos_token is 'NEW', which tokenizer.json does not have"),
+        ({"bos_token": "NEW"}, "the tokenizer's bos_token is 'NEW'"),
+        ({"bos_token": ["a"]}, "bos_token is .'a'., expected a text"),
+        ({"eos_token": {"content": 5}}, "expected a text"),
+    ],
+)
+def test_an_end_that_the_tokenizer_does_not_have_is_an_error(llama, changes, words):
+    model = tiny.model("llama", vocab_size=600, pad_token_id=0)
+    model.save_pretrained(llama)
+    folders.edit(llama / "tokenizer_config.json", **changes)
+    with pytest.raises(InputError, match=words):
+        load(inspect(llama))
+
+
+def test_the_template_is_the_one_that_was_inspected(llama):
+    (llama / "additional_chat_templates").mkdir()
+    (llama / "additional_chat_templates" / "default.jinja").write_text(folders.CHATML)
+    folder = inspect(llama)
+    assert folder.template is None
+    assert load(folder).tokenizer.chat_template is None
+
+
+def test_an_error_within_an_error_has_one_help():
+    inner = InputError("is missing", where="file", help="give it")
+    assert loading._short(inner) == "is missing"

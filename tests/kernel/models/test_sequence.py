@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import tiny
 import torch
+import transformers
 
 from rmbench import kernel
 from rmbench.errors import EnvironmentFault, InputError
@@ -304,3 +305,28 @@ def test_warnings_are_told_once_for_a_scorer():
         scorer(PROMPTS, RESPONSES)
     assert len(first) >= 1
     assert second == []
+
+
+def test_a_label_is_an_index_or_a_name_of_one():
+    model = tiny.model("llama", vocab_size=400, id2label={0: "good", 1: "good", 2: "bad"})
+    scorer = kernel.sequence_scorer(model, folders.bpe("llama"), label="bad")
+    assert scorer.tokens.label == 2
+    with pytest.raises(ModelError, match="2 labels are named 'good': choose one by its index"):
+        kernel.sequence_scorer(model, folders.bpe("llama"), label="good")
+    with pytest.raises(ModelError, match="label is True"):
+        kernel.sequence_scorer(model, folders.bpe("llama"), label=True)
+
+
+@pytest.mark.parametrize("kind", ["MPNet", "Longformer", "Esm", "IBert", "Luke", "Xmod", "Roberta"])
+def test_positions_that_begin_behind_padding_cut_a_long_row_and_no_more(kind):
+    sizes = {
+        "vocab_size": 400, "hidden_size": 32, "intermediate_size": 32, "num_hidden_layers": 1, "num_attention_heads": 2,
+        "max_position_embeddings": 26, "num_labels": 1, "pad_token_id": 1, "entity_vocab_size": 4, "entity_emb_size": 8,
+        "attention_window": 4, "default_language": "en_XX", "bos_token_id": 0, "eos_token_id": 2, "quant_mode": False,
+    }  # fmt: skip
+    config = getattr(transformers, f"{kind}Config")(**sizes)
+    model = getattr(transformers, f"{kind}ForSequenceClassification")(config).eval()
+    scorer = kernel.sequence_scorer(model, folders.wordpiece())
+    parts = scorer.parts(["the cat sat on the mat " * 20], ["dog"])
+    assert parts[0].tokens == 24
+    assert np.isfinite(scorer(["the cat sat on the mat " * 20], ["dog"])).all()
