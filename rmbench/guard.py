@@ -10,6 +10,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from rmbench.errors import RMBenchError
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
@@ -24,9 +26,17 @@ class Foreign(Exception):
         import traceback
 
         self.kind = type(error).__name__
-        self.message = plain(str(error))[:MESSAGE_LIMIT]
+        self.message = plain(_words(error))[:MESSAGE_LIMIT]
         self.traceback = "".join(traceback.format_exception(error))
         super().__init__(f"{self.kind}: {self.message}" if self.message else self.kind)
+
+
+def _words(error: BaseException) -> str:
+    """Return what an error says, in one line: the help of ours in brackets."""
+    if not isinstance(error, RMBenchError):
+        return str(error)
+    place = f"{error.where}: " if error.where else ""
+    return f"{place}{error.what}" + (f" ({error.help})" if error.help else "")
 
 
 def plain(text: str) -> str:

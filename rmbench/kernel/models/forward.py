@@ -18,6 +18,7 @@ import torch
 
 from rmbench.kernel.models import layout
 from rmbench.kernel.models import plan as planning
+from rmbench.kernel.models.folder import MOST_LABELS, listed_labels
 from rmbench.kernel.models.heads import LAST, head_of, longest_row, paddable, reads_last_token
 from rmbench.kernel.models.packed import attending, sent
 
@@ -55,15 +56,20 @@ class Meter:
 def label_index(config: Any, label: int | str | None) -> int:
     """Return which logit is the score: the only one, else that of ``label`` (an index, or a name of ``id2label``)."""
     count = int(config.num_labels)
-    names = {str(name): int(index) for index, name in (config.id2label or {}).items()}
+    names = [str((config.id2label or {}).get(index, f"LABEL_{index}")) for index in range(min(count, MOST_LABELS))]
+    known = listed_labels(dict(enumerate(names)))
     if label is None:
         if count == 1:
             return 0
-        known = ", ".join(f"{index} ({name})" for name, index in sorted(names.items(), key=lambda item: item[1]))
-        raise ModelError(f"the model has {count} labels: choose one with label ({known})")
-    index = names.get(label, int(label) if label.isdecimal() else -1) if isinstance(label, str) else label
+        raise ModelError(f"the model has {count} labels: choose one with label: {known}")
+    if isinstance(label, str) and names.count(label) > 1:
+        raise ModelError(f"{names.count(label)} labels are called {label!r}: give the index")
+    if isinstance(label, str):
+        index = names.index(label) if label in names else int(label) if label.isdecimal() else -1
+    else:
+        index = -1 if isinstance(label, bool) else label
     if not 0 <= index < count:
-        raise ModelError(f"label {label!r} is not one of the model's {count}: {', '.join(sorted(names))}")
+        raise ModelError(f"label is {label!r}, the model has {known}")
     return index
 
 

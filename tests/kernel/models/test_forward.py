@@ -223,7 +223,7 @@ def test_the_label_chooses_the_logit():
         score = TokenScorer(made, pad_id=1, label=label)([[4, 5, 6]])
         assert score == pytest.approx([logits[index]], abs=1e-5)
         assert score.dtype == np.float64
-    with pytest.raises(ModelError, match=r"has 3 labels: choose one with label \(0 \(bad\), 1 \(good\), 2 \(so-so\)\)"):
+    with pytest.raises(ModelError, match=r"has 3 labels: choose one with label: 0 \(bad\), 1 \(good\), 2 \(so-so\)"):
         TokenScorer(made, pad_id=1)
     for label in ("great", 3, -1, "7"):
         with pytest.raises(ModelError, match="is not one of the model's 3: bad, good, so-so"):

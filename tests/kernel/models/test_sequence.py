@@ -186,7 +186,7 @@ def test_a_prompt_longer_than_the_model_is_cut_to_what_it_takes():
 
 def test_several_labels_need_one_named():
     model, tokenizer = pair("llama", num_labels=3, id2label={0: "bad", 1: "fair", 2: "good"}, label2id=None)
-    with pytest.raises(ModelError, match=r"3 labels: choose one with label \(0 \(bad\), 1 \(fair\), 2 \(good\)\)"):
+    with pytest.raises(ModelError, match=r"3 labels: choose one with label: 0 \(bad\), 1 \(fair\), 2 \(good\)"):
         kernel.sequence_scorer(model, tokenizer)
     by_name = kernel.sequence_scorer(model, tokenizer, label="good")(PROMPTS, RESPONSES)
     by_index = kernel.sequence_scorer(model, tokenizer, label=2)(PROMPTS, RESPONSES)
