@@ -191,7 +191,7 @@ def test_several_labels_need_one_named():
     by_name = kernel.sequence_scorer(model, tokenizer, label="good")(PROMPTS, RESPONSES)
     by_index = kernel.sequence_scorer(model, tokenizer, label=2)(PROMPTS, RESPONSES)
     assert by_name.tolist() == by_index.tolist()
-    with pytest.raises(ModelError, match="label 'best' is not one of"):
+    with pytest.raises(ModelError, match="label is 'best', the model has 0"):
         kernel.sequence_scorer(model, tokenizer, label="best")
 
 
