@@ -8,6 +8,7 @@ gets the compiled path once it would have paid for itself, and no user waits mor
 ``RMBENCH_COMPILED=0`` never compiles, ``RMBENCH_COMPILED=1`` always does. Scores are the same either way.
 """
 
+import contextlib
 import os
 import sys
 import threading
@@ -30,15 +31,17 @@ def compiled(function: Callable[..., Any]) -> Callable[..., Any]:
     """Compile a function where it is first called (decorator): cached on disk, running without the interpreter lock.
 
     The cache lies beside the package where that may be written, else in the user's cache folder (``NUMBA_CACHE_DIR``
-    goes before both), else there is none and every process compiles. A function is compiled again when its own file
-    changes: it must call compiled functions of the same file only.
+    goes before both), else there is none and every process compiles. Damaged files are compiled anew, with a warning. A
+    function is compiled again when its own file changes: it must call compiled functions of the same file only.
     """
     import numba
 
-    try:
-        return numba.njit(cache=True, nogil=True)(function)
-    except RuntimeError:  # numba found no folder that may be written
-        return numba.njit(nogil=True)(function)
+    from rmbench.kernel.cache import Cache
+
+    dispatcher: Any = numba.njit(nogil=True)(function)
+    with contextlib.suppress(RuntimeError):  # numba found no folder that may be written
+        dispatcher._cache = Cache(function)  # noqa: SLF001 - where numba's own cache=True puts its cache
+    return dispatcher  # type: ignore[no-any-return]
 
 
 def ready(estimate_seconds: float, kernels: Iterable[str] = ()) -> bool:
