@@ -18,7 +18,8 @@ from pathlib import Path
 from typing import Any
 
 IMPORT = 0.5  # seconds: numba itself, and the first function that it loads
-COLD = 2.5  # a function that was never compiled here
+COLD = 0.7  # a function that was never compiled here
+LONG = {"lcs.union": 5.0, "porter.stems": 6.5, "mteval": 3.5, "chars": 5.5, "shifts": 9.0}  # those that take longer
 WARM = 0.02  # one that is read from the cache
 VARIABLE = "RMBENCH_COMPILED"
 
@@ -82,7 +83,7 @@ def _cost(names: tuple[str, ...]) -> float:
     if names and not missing:
         return 0.0
     start = 0.0 if "numba" in sys.modules else IMPORT
-    return start + sum(WARM if cached(name) else COLD for name in missing)
+    return start + sum(WARM if cached(name) else LONG.get(name, COLD) for name in missing)
 
 
 def folder() -> Path | None:
