@@ -257,3 +257,10 @@ def test_memory_above_inputs_and_outputs_is_small_and_flat():
     few, many = above(10_000), above(200_000)
     assert many < 32
     assert many < few + 4
+
+
+def test_lines_are_not_compared_for_a_word_that_is_taken():
+    """A minute of comparisons otherwise."""
+    texts = ["\n".join(f"the {kind}{line}" for line in range(25_000)) for kind in "rs"]
+    found = scores(texts[:1], [(texts[1],)], names={"rouge-lsum": "max"})
+    assert found["rouge-lsum"].tolist() == [0.5]
