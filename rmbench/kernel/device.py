@@ -26,6 +26,7 @@ KINDS = ("rouge-1", "rouge-2", "rouge-l")
 DEVICE_NAMES = tuple(name for name in NAMES if name.partition(".")[0] in KINDS)
 BITS = 63  # of a word: the sign of an int64 is the carry
 FULL = (1 << BITS) - 1
+LARGEST = 2**31 - 2  # id: two of them are one key
 SPARSE = 1 << 20  # ids from here on are numbered anew before the host counts them in tables
 CELLS = 1 << 27  # int64 cells of the largest table on the device: 1 GiB
 BLOCK = 64  # steps whose masks are fetched at once
@@ -54,9 +55,11 @@ def score_ids(
 
     Args:
         names: ``rouge-1``, ``rouge-2``, ``rouge-l`` (F), or with ``.precision`` or ``.recall``.
-        responses: ids, (n, width), any integer type, each from 0 to 2**31 - 2.
+        responses: ids, (n, width), any integer type, each from 0 to 2**31 - 2. An accelerator is not waited for to
+            check them: there another id counts in the length of its row and equals nothing.
         references: ids, (n, their width), on the same device.
-        response_lengths: ids of each response that are real, (n,); they stand first.
+        response_lengths: ids of each response that are real, (n,); they stand first. An accelerator takes what is not
+            from 0 to the width as the nearest of both.
         reference_lengths: the same of each reference.
         where: ``device`` or ``host``; None takes what is faster (see ``crossover``). On a CPU the host path is taken.
 
@@ -64,9 +67,14 @@ def score_ids(
         By name float64 (n,) on the device of the responses, in [0, 1], higher is better; 0 where nothing is shared.
 
     Raises:
-        ValueError: an unknown name or place, or shapes that do not belong together.
+        TypeError: something else than a tensor, one name where a sequence belongs.
+        ValueError: an unknown name or place, shapes that do not belong together; where the host counts or the ids are
+            on a CPU, also ids and lengths that are too small or too large.
     """
-    own, theirs = _checked(responses, response_lengths), _checked(references, reference_lengths)
+    if isinstance(names, str):
+        raise TypeError(f"names is one text, expected a sequence: [{names!r}]")
+    own = _checked("response", responses, response_lengths)
+    theirs = _checked("reference", references, reference_lengths)
     for name in names:
         if name not in DEVICE_NAMES:
             raise ValueError(f"{name!r} is not scored over ids: {', '.join(DEVICE_NAMES)}")
@@ -81,6 +89,10 @@ def score_ids(
     if where not in {"host", "device"}:
         raise ValueError(f"where is {where!r}, expected host or device")
     count = host_hits if where == "host" else device_hits
+    if where == "host" or own.values.device.type == "cpu":
+        _in_range("response", own)
+        _in_range("reference", theirs)
+    own, theirs = _cut(own), _cut(theirs)
     parts = {kind: _parts(kind, hits, own, theirs) for kind, hits in count(kinds, own, theirs).items()}
     return {name: parts[name.partition(".")[0]][PARTS.index(name.partition(".")[2] or "f")] for name in names}
 
@@ -96,13 +108,36 @@ def crossover(device: torch.device | str, *, lcs: bool) -> int | None:
     return None if known is None else known["lcs" if lcs else "counts"]
 
 
-def _checked(values: torch.Tensor, lengths: torch.Tensor) -> Ids:
+def _checked(what: str, values: torch.Tensor, lengths: torch.Tensor) -> Ids:
+    for name, tensor in ((f"{what}s", values), (f"{what}_lengths", lengths)):
+        if not isinstance(tensor, torch.Tensor):
+            raise TypeError(f"{name} is a {type(tensor).__name__}, expected a tensor")
+        if tensor.is_floating_point() or tensor.is_complex() or tensor.dtype is torch.bool:
+            raise ValueError(f"{name} are {tensor.dtype}: ids and lengths are whole numbers")
     if values.ndim != 2 or lengths.shape != values.shape[:1]:  # noqa: PLR2004 - rows and columns
         shapes = f"{tuple(values.shape)} and {tuple(lengths.shape)}"
-        raise ValueError(f"ids and lengths have the shapes {shapes}, expected (n, width) and (n,)")
-    if values.is_floating_point() or lengths.is_floating_point():
-        raise ValueError("ids and lengths are whole numbers")
-    return Ids(values.long(), lengths.to(values.device).long().clamp(0, values.shape[1]))
+        raise ValueError(f"ids and lengths of {what}s have the shapes {shapes}, expected (n, width) and (n,)")
+    return Ids(values.long(), lengths.to(values.device).long())
+
+
+def _in_range(what: str, ids: Ids) -> None:
+    """Raise where a length or an id cannot be; the host waits for the answer."""
+    width = ids.values.shape[1]
+    wrong = (ids.lengths < 0) | (ids.lengths > width)
+    if wrong.any():
+        row = int(wrong.nonzero()[0])
+        raise ValueError(f"row {row}: {what}_lengths is {int(ids.lengths[row])}, but there are {width} columns")
+    wrong = ((ids.values < 0) | (ids.values > LARGEST)) & _real(ids, width)
+    if wrong.any():
+        row, place = wrong.nonzero()[0].tolist()
+        problem = f"row {row}: {what}s hold the id {int(ids.values[row, place])} in column {place}"
+        raise ValueError(f"{problem}; ids are 0 to 2**31 - 2, and padding is told by {what}_lengths")
+
+
+def _cut(ids: Ids) -> Ids:
+    """Bring lengths into the width and turn ids that cannot be into -1, which equals nothing, without waiting."""
+    values = ids.values.where((ids.values >= 0) & (ids.values <= LARGEST), -1)
+    return Ids(values, ids.lengths.clamp(0, values.shape[1]))
 
 
 def _parts(kind: str, hits: torch.Tensor, own: Ids, theirs: Ids) -> tuple[torch.Tensor, ...]:

@@ -78,8 +78,8 @@ RULES: Mapping[str, Rule] = {
     "coverage": Rule({}, "sources"),
     "density": Rule({}, "sources"),
 }
-# seconds of sacrebleu for a character of response and references, and the compiled modules that would do its work
-SACREBLEU = {"bleu": (5e-7, "mteval"), "chrf": (2e-6, "chars"), "ter": (4e-5, "shifts")}
+SACREBLEU = {"bleu": "mteval", "chrf": "chars", "ter": "shifts"}  # the compiled modules that would do its work
+EACH = {"bleu": 5e-7, "chrf": 2e-6}  # seconds of sacrebleu for a character of response and references; not linear: ter
 ORDERS = {"diversity": 2, "repetition": 3}
 
 
@@ -171,9 +171,12 @@ def _on_references(score: Callable[..., Mapping[str, Column]], rows: Rows) -> Ma
 
 def _sacrebleu(name: str, options: Options, blocks: Blocks) -> Score:
     """Return sacrebleu's or the compiled function of one of its metrics."""
-    each, kernel = SACREBLEU[name]
-    use = _worth(blocks, lambda rows: each * _characters(rows), (kernel,))
     family = import_module(f"rmbench.kernel.{name}")
+    if name in EACH:
+        use = _worth(blocks, lambda rows: EACH[name] * _characters(rows), (SACREBLEU[name],))
+    else:
+        seconds = partial(family.seconds, **options)
+        use = _worth(blocks, lambda rows: seconds(rows.responses, rows.references), (SACREBLEU[name],))
     return partial(_on_references, partial(family.scores if use else family.plain, **options))
 
 

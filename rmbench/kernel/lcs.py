@@ -180,27 +180,42 @@ def line_ends(lines):
 
 
 @compiled
+def all_taken(taken, entry, cells, masks, following):
+    """Return whether all places of one word, whose chain starts at ``entry``, are taken."""
+    while entry >= 0:
+        mask = masks[entry]
+        while mask != ZERO:
+            lowest = mask & (~mask + ONE)
+            if not taken[64 * cells[entry] + ones(lowest - ONE)]:
+                return False
+            mask ^= lowest
+        entry = following[entry]
+    return True
+
+
+@compiled
 def mark_all(words, whole, others, index, seen, line, chains):
-    """Return which places of a reference's line the lines of a response take; lines without a shared word are not read.
+    """Return which places of a reference's line the lines of a response take.
+
+    Lines are found by a word of the reference's line that is not yet taken everywhere: others would add nothing.
 
     ``index`` is the last place of each word in the response, for each place the one before with the same word, and the
     line of each place; ``chains`` are those of the reference's line.
     """
     last, earlier, line_of = index
     heads, cells, masks, following = chains
-    taken, missing = np.zeros(words.size, np.bool_), words.size
+    taken = np.zeros(words.size, np.bool_)
     for place in range(words.size):
         head = heads[words[place]]
         if 64 * cells[head] + ones((masks[head] & (~masks[head] + ONE)) - ONE) < place:
             continue  # this word stood before
         occurrence = last[words[place]]
-        while occurrence >= 0 and missing > 0:
+        while occurrence >= 0 and not all_taken(taken, head, cells, masks, following):
             number = line_of[occurrence]
             if seen[number] != line:
                 seen[number] = line
                 other = whole[others[number] : others[number + 1]]
                 mark(taken, words, other, heads, cells, masks, following)
-                missing = words.size - taken.sum()
             occurrence = earlier[occurrence]
     return taken
 

@@ -38,6 +38,9 @@ COMPILED = {
 # seconds of rouge-score: a cell of its table of lengths, a character split, a character split and stemmed
 CELL, SPLIT, STEMMED = 2.2e-7, 2e-7, 1.2e-6
 CHARACTERS = 6  # of a word and the space behind it
+TOKEN = re.compile("[A-Za-z0-9]+")
+LONG = 1000  # characters: the words of longer texts are counted
+TABLE = 4_000_000  # cells: rouge-score's table of lengths would take more than 32 MB
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,7 +86,7 @@ class Cased:
 
     def tokenize(self, text: str) -> list[str]:
         """Return the tokens; those of more than 3 characters are stemmed, as in rouge-score, but keep their case."""
-        tokens = re.findall("[A-Za-z0-9]+", text)
+        tokens = TOKEN.findall(text)
         if self.stemmer is None:
             return tokens
         return [self.stemmer.stem(token, to_lowercase=False) if len(token) > UNSTEMMED else token for token in tokens]
@@ -122,12 +125,23 @@ def scores(
 
 
 def seconds(responses: Texts, references: References, *, names: Sequence[str], stemmer: bool = False) -> float:
-    """Return the estimated time of rouge-score for these rows."""
-    own = np.fromiter(map(len, responses), np.float64, len(responses))
-    theirs = np.fromiter((sum(map(len, texts)) for texts in references), np.float64, len(references))
+    """Return the estimated time of rouge-score for these rows; infinite where one of its tables would take memory."""
+    characters = sum(map(len, responses)) + sum(sum(map(len, texts)) for texts in references)
+    total = characters * (STEMMED if stemmer else SPLIT)
     tables = len({kind for name in names if (kind := name.partition(".")[0]) in {"rouge-l", "rouge-lsum"}})
-    cells = float(own @ theirs) / CHARACTERS**2
-    return cells * tables * CELL + float(own.sum() + theirs.sum()) * (STEMMED if stemmer else SPLIT)
+    if tables:
+        pairs = zip(map(_words, responses), references, strict=True)
+        cells = [words * _words(text) for words, texts in pairs for text in texts]
+        total += sum(cells) * tables * CELL
+        total = math.inf if max(cells, default=0) > TABLE else total
+    return total
+
+
+def _words(text: str) -> float:
+    """Return the number of tokens, an estimate for short texts."""
+    if len(text) > LONG:
+        return sum(1 for _ in TOKEN.finditer(text))
+    return max(len(text.split()), len(text) / CHARACTERS)
 
 
 def kernels(names: Sequence[str], *, stemmer: bool = False) -> list[str]:

@@ -70,6 +70,22 @@ def test_fragments_are_those_of_the_papers_pseudocode(summary, article):
     assert list(bags.fragments(summary, article)) == list(slow_fragments(summary, article))
 
 
+@settings(max_examples=400, deadline=None)
+@given(WORDS, WORDS)
+def test_compiled_fragments_are_those_of_the_papers_pseudocode(summary, article):
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("RMBENCH_COMPILED", "1")
+        patch.setattr(bags, "MANY", 0)
+        patch.setattr(bags, "fragments", None)
+        assert bags._lengths(summary, article, bags.indexed(article)) == list(slow_fragments(summary, article))
+
+
+def test_repeated_phrases_are_left_to_compiled_code(monkeypatch):
+    monkeypatch.setenv("RMBENCH_COMPILED", "")
+    monkeypatch.setattr(bags, "fragments", None)  # a minute of it
+    assert copied("a b c " * 10_000, "a b d " * 10_000) == (pytest.approx(2 / 3), pytest.approx(4 / 3))
+
+
 @settings(max_examples=200, deadline=None)
 @given(WORDS, st.integers(1, 4))
 def test_distinct_counts_different_grams(words, n):

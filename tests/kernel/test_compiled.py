@@ -1,5 +1,6 @@
 """When compiled code is used, and where it is kept."""
 
+import math
 import os
 import subprocess
 import sys
@@ -33,7 +34,7 @@ def test_work_must_be_worth_the_start():
 @pytest.mark.usefixtures("fresh")
 def test_many_small_calls_are_worth_it_together():
     calls = [compiled.ready(0.25, ["cold.one"]) for _ in range(20)]
-    assert calls.index(True) == (compiled.IMPORT + compiled.COLD) / 0.25 - 1
+    assert calls.index(True) == math.ceil((compiled.IMPORT + compiled.COLD) / 0.25) - 1
     assert all(calls[calls.index(True) :])
 
 
@@ -104,3 +105,51 @@ def test_read_only_package_folders_use_the_users_cache(monkeypatch, tmp_path):
 
 def _refuse(self):
     raise OSError("read-only")
+
+
+KEPT = """
+from rmbench.kernel import compiled
+from rmbench.kernel import ngrams
+import numpy as np
+runs = np.array([[0, 1, 1, 2, 0]])
+print(ngrams.count_words(np.array([1, 1], np.int32), np.array([0, 1, 2]), 2, runs, 1))
+"""
+
+
+def _damages():
+    yield "empty index", "nbi", lambda data: b""
+    yield "text index", "nbi", lambda data: b"not a pickle"
+    yield "empty code", "nbc", lambda data: b""
+    yield "zeros", "nbc", lambda data: bytes(len(data))
+    yield "a flipped byte", "nbc", lambda data: data[: len(data) // 2] + b"\xff\xfe\xfd" + data[len(data) // 2 + 3 :]
+    yield "half", "nbc", lambda data: data[: len(data) // 2]
+
+
+def _counted(folder):
+    environment = {**os.environ, "NUMBA_CACHE_DIR": str(folder)}
+    return subprocess.run([sys.executable, "-c", KEPT], env=environment, capture_output=True, text=True, check=True)
+
+
+def test_a_damaged_cache_is_compiled_anew(tmp_path):
+    done = _counted(tmp_path)
+    assert done.stdout == "[1]\n"
+    assert done.stderr == ""
+    for what, ending, damage in _damages():
+        files = [*tmp_path.rglob(f"*.{ending}")]
+        assert files
+        for file in files:
+            file.write_bytes(damage(file.read_bytes()))
+        done = _counted(tmp_path)
+        assert done.stdout == "[1]\n", what
+        assert done.stderr.count("RuntimeWarning: the cache of compiled functions is damaged") == 1, what
+        assert str(tmp_path) in done.stderr
+        assert _counted(tmp_path).stderr == "", what  # it was written anew
+
+
+def test_a_cache_that_cannot_be_written_stops_nothing(tmp_path):
+    code = "import numba.core.caching as c, errno\ndef full(*a): raise OSError(errno.ENOSPC, 'disk full')\n"
+    code += "c.IndexDataCacheFile._open_for_write = full\n" + KEPT
+    environment = {**os.environ, "NUMBA_CACHE_DIR": str(tmp_path)}
+    done = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=True)
+    assert done.stdout == "[1]\n"
+    assert done.stderr.count("RuntimeWarning: the cache of compiled functions cannot be written") == 1

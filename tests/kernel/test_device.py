@@ -82,12 +82,52 @@ def test_rows_are_cut_into_pieces_that_fit(monkeypatch):
     assert all((whole[name] == column).all() for name, column in equal(rows).items())
 
 
-def test_small_integers_and_lengths_past_the_end_are_taken():
+def test_small_integers_are_taken():
     ids = torch.tensor([[1, 2, 3]], dtype=torch.int32)
-    lengths = torch.tensor([9], dtype=torch.int16)
+    lengths = torch.tensor([3], dtype=torch.int16)
     for where in ("device", "host"):
         found = scored((ids, lengths), (ids.to(torch.uint8), lengths), where)
         assert all(float(column[0]) == 1.0 for column in found.values())
+
+
+@pytest.mark.parametrize("where", ["device", "host", None])
+@pytest.mark.parametrize("wrong", [-100, -1, 2**31 - 1, 2**31, 2**40])
+def test_ids_that_cannot_be_are_an_error_that_names_the_row(wrong, where):
+    good = padded([[1, 2], [3, 4]], 0)
+    bad = padded([[1, 2], [3, wrong]], 0)
+    with pytest.raises(ValueError, match=f"row 1: responses hold the id {wrong} in column 1; ids are 0 to 2"):
+        scored(bad, good, where)
+    with pytest.raises(ValueError, match=f"row 1: references hold the id {wrong} in column 1"):
+        scored(good, bad, where)
+    ignored = bad[0], torch.tensor([2, 1])
+    assert scored(ignored, ignored, where)["rouge-1"].tolist() == [1.0, 1.0]
+    for length in (3, -1):
+        with pytest.raises(ValueError, match=f"row 0: response_lengths is {length}, but there are 2 columns"):
+            scored((good[0], torch.tensor([length, 1])), good, where)
+
+
+def test_an_accelerator_takes_ids_that_cannot_be_as_equal_to_nothing(monkeypatch):
+    monkeypatch.setattr(device, "_in_range", lambda *_: None)
+    draw = np.random.default_rng(7)
+    rows = [tuple(draw.integers(0, 6, draw.integers(0, 90)).tolist() for _ in range(2)) for _ in range(40)]
+    wrong, apart = {4: -100, 5: 2**31}, {}
+    sides = [[[wrong.get(token, token) for token in row[side]] for row in rows] for side in (0, 1)]
+    for side in (0, 1):
+        apart[side] = [[token if token < 4 else 1000 + side for token in row[side]] for row in rows]
+    here = scored(*(padded(side, 0) for side in sides), "device")
+    there = scored(padded(apart[0], 0), padded(apart[1], 0), "host")
+    assert all(here[name].tolist() == there[name].tolist() for name in here)
+
+
+def test_what_is_no_tensor_is_named():
+    ids, lengths = padded([[1, 2]], 0)
+    good = {"response_lengths": lengths, "reference_lengths": lengths}
+    with pytest.raises(TypeError, match="references is a list, expected a tensor"):
+        kernel.score_ids(["rouge-1"], ids, ids.tolist(), **good)
+    with pytest.raises(TypeError, match="response_lengths is a ndarray, expected a tensor"):
+        kernel.score_ids(["rouge-1"], ids, ids, response_lengths=lengths.numpy(), reference_lengths=lengths)
+    with pytest.raises(TypeError, match="names is one text, expected a sequence"):
+        kernel.score_ids("rouge-1", ids, ids, **good)
 
 
 def test_only_what_is_asked_for_is_counted(monkeypatch):
@@ -119,7 +159,9 @@ def test_bad_input_is_an_error():
         kernel.score_ids(["rouge-lsum"], ids, ids, **good)
     with pytest.raises(ValueError, match="5 responses, but 4 references"):
         kernel.score_ids(["rouge-1"], ids, ids[:4], response_lengths=lengths, reference_lengths=lengths[:4])
-    with pytest.raises(ValueError, match=r"shapes \(5, 2\) and \(4,\), expected \(n, width\) and \(n,\)"):
+    with pytest.raises(
+        ValueError, match=r"of responses have the shapes \(5, 2\) and \(4,\), expected \(n, width\) and \(n,\)"
+    ):
         kernel.score_ids(["rouge-1"], ids, ids, response_lengths=lengths[:4], reference_lengths=lengths)
     with pytest.raises(ValueError, match="whole numbers"):
         kernel.score_ids(["rouge-1"], ids.float(), ids, **good)

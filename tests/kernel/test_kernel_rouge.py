@@ -215,6 +215,11 @@ def test_the_estimate_grows_with_the_work():
     few, many = (["a b " * 10], [["a b " * 10]]), (["a b " * 100], [["a b " * 100]])
     assert seconds(*few, names=["rouge-1"]) < seconds(*few, names=["rouge-l"]) < seconds(*many, names=["rouge-l"])
     assert seconds(*few, names=["rouge-1"], stemmer=True) > seconds(*few, names=["rouge-1"])
+    for short in ("a " * 1900, "a\n" * 1900, "a," * 1900):  # a table of 3.6 million cells
+        assert seconds([short], [(short,)], names=["rouge-l"]) > 0.7
+    long = "a " * 2100  # and one that takes more memory than is promised
+    assert math.isinf(seconds([long], [(long,)], names=["rouge-lsum"]))
+    assert seconds([long], [(long,)], names=["rouge-1"]) < 0.01
     assert kernels(["rouge-1.recall"]) == ["ngrams.count_words", "splits.edges", "splits.intern"]
     assert "porter.stems" in kernels(["rouge-l"], stemmer=True)
 
@@ -252,3 +257,10 @@ def test_memory_above_inputs_and_outputs_is_small_and_flat():
     few, many = above(10_000), above(200_000)
     assert many < 32
     assert many < few + 4
+
+
+def test_lines_are_not_compared_for_a_word_that_is_taken():
+    """A minute of comparisons otherwise."""
+    texts = ["\n".join(f"the {kind}{line}" for line in range(25_000)) for kind in "rs"]
+    found = scores(texts[:1], [(texts[1],)], names={"rouge-lsum": "max"})
+    assert found["rouge-lsum"].tolist() == [0.5]

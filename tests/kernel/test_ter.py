@@ -4,7 +4,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from overlap_texts import AWKWARD, answers, rows
 
-from rmbench.kernel import ter
+from rmbench.kernel import compiled, ter
+from rmbench.kernel.families import Rows, plan
 
 OPTIONS = st.fixed_dictionaries(
     {}, optional=dict.fromkeys(["normalized", "no_punct", "asian_support", "case_sensitive"], st.booleans())
@@ -87,3 +88,16 @@ def test_no_rows_and_no_references():
     assert ter.scores([], [])["ter"].shape == (0,)
     with pytest.raises(ValueError, match="row 0 has no reference"):
         ter.scores(["a"], [()])
+
+
+def test_long_rows_are_worth_compiled_code(monkeypatch):
+    monkeypatch.delenv("RMBENCH_COMPILED", raising=False)
+    monkeypatch.setattr(compiled, "_loaded", set())
+    monkeypatch.setattr(compiled, "_spent", {})
+    monkeypatch.setattr(compiled, "cached", lambda kernel: False)
+    for words, count, function in [(10, 1000, ter.plain), (600, 1, ter.scores)]:
+        text = " ".join(f"w{number}" for number in range(words))
+        block = Rows([text] * count, [(text,)] * count)
+        (score,) = plan({"ter": {"normalized": True}}, lambda block=block: iter([block]))
+        assert score.args[0].func is function
+    assert ter.seconds(["a" * 500], [("b" * 500,)], asian_support=True) > 1 > ter.seconds(["a" * 500], [("b" * 500,)])
