@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     Column = NDArray[np.float64]
 
 PUNCTUATION = str.maketrans("", "", string.punctuation)
+TUPLES = 8  # words of the longest n-gram that is made as such
 MANY = 1_000_000  # places to look at in a row: from here on compiled code is thought of
 PLACE = 4e-7  # seconds for one, at most
 ARTICLES = re.compile(r"\b(a|an|the)\b")
@@ -103,7 +104,14 @@ def distinct(words: Sequence[str], n: int) -> float | None:
     grams = len(words) - n + 1
     if grams <= 0:
         return None
-    return len(set(zip(*(words[start:] for start in range(n)), strict=False))) / grams
+    numbers: Sequence[object] = words
+    width = 1
+    while n > TUPLES and 2 * width <= n:  # a number for each different gram of twice the width
+        known: dict[tuple[object, object], int] = {}
+        pairs = zip(numbers, numbers[width:], strict=False)
+        numbers, width = [known.setdefault(pair, len(known)) for pair in pairs], 2 * width
+    starts = range(n) if width == 1 else (0, n - width)  # of wide grams two cover the n words
+    return len(set(zip(*(numbers[start:] for start in starts), strict=False))) / grams
 
 
 def length(text: str, unit: str, target: int | None = None) -> float:

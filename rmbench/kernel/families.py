@@ -90,15 +90,22 @@ def resolve(names: Sequence[str], options: Options) -> dict[str, dict[str, Any]]
     and options without a reward, which go to all names that have them.
 
     Raises:
+        TypeError: options that are no mapping from texts.
         ValueError: a name or an option that is not known, options of a reward that is not asked for, a wrong value.
     """
+    if not isinstance(options, Mapping) or not all(isinstance(key, str) for key in options):
+        raise TypeError(f"options are {options!r:.50}, expected a mapping from names to values")
     for name in names:
         if name not in RULES:
-            raise ValueError(f"unknown reward {name!r}: {did_you_mean(name, RULES)}")
+            raise ValueError(f"unknown reward {name!r}: {did_you_mean(name.lower(), RULES)}")
+    if options and not names:
+        raise ValueError(f"options {', '.join(options)}, but no reward is asked for")
     asked = {*names, *(name.partition(".")[0] for name in names)}
     known = {option for name in names for option in RULES[name].options}
     flat = {key: value for key, value in options.items() if key not in RULES}
     for key, value in options.items():
+        if key in flat and isinstance(value, Mapping):
+            raise ValueError(f"options for {key}, which is no reward: {did_you_mean(key.lower(), RULES)}")
         if key in flat and key not in known:
             raise ValueError(f"none of {', '.join(names)} has an option {key!r}: {did_you_mean(key, known)}")
         if key in RULES and key not in asked:
@@ -115,6 +122,7 @@ def _options(name: str, options: Options, flat: Options) -> dict[str, Any]:
         if option not in checks:
             raise ValueError(f"{name} has no option {option!r}: {did_you_mean(option, checks)}")
     resolved = {option: value for option, value in flat.items() if option in checks} | own
+    resolved = {option: value.item() if isinstance(value, np.generic) else value for option, value in resolved.items()}
     for option, value in resolved.items():
         checks[option](option, value)
     return resolved

@@ -1,6 +1,6 @@
 """Rule rewards over columns of texts: checked, cut into chunks, scored on threads, put back in order."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from typing import Any
@@ -37,9 +37,9 @@ def score_texts(
         names: rewards as ``rmbench list rewards`` gives them (``rouge-l``, ``chrf``, ``token-f1`` ...) and
             ``rouge-l.precision``, ``rouge-l.recall`` (of rouge-1, -2, -lsum, too). Scales are those of the rewards:
             ROUGE in [0, 1]; BLEU and chrF 0 to 100; TER negated. Higher is better.
-        responses: n texts.
-        references: n texts, or n sequences of texts with at least one each. Of several, ROUGE takes the one with the
-            highest F, or with ``references="mean"`` the mean. Not needed by length, diversity and repetition.
+        responses: n texts: a list, or another sequence; of an array or a pandas Series a chunk at a time is copied.
+        references: n texts, or n lists or tuples of texts with at least one each. Of several, ROUGE takes the one with
+            the highest F, or with ``references="mean"`` the mean. Not needed by length, diversity and repetition.
         sources: n texts, for coverage and density.
         options: by reward (``{"chrf": {"word_order": 2}}``), or for all that have it (``{"stemmer": True}``).
         threads: chunks scored at once. Compiled code runs without the interpreter lock.
@@ -49,11 +49,11 @@ def score_texts(
         short). Working memory does not grow with n: some 16 MB a thread, or what the longest row takes.
 
     Raises:
-        TypeError: one text where a sequence belongs, something else where a text belongs.
+        TypeError: one text where a sequence belongs, something else where a text or a mapping belongs.
         ValueError: lengths that differ, a row without references, unknown names and options, wrong values.
     """
     whole("threads", threads, 1)
-    resolved = resolve(_column("names", names), options or {})
+    resolved = resolve(_named(names), {} if options is None else options)
     read = {RULES[name].reads for name in resolved}
     responses = _texts("responses", responses)
     own = _matching("references", references, len(responses)) if "references" in read else None
@@ -61,7 +61,7 @@ def score_texts(
     columns = {name: np.empty(len(responses), np.float64) for name in resolved}
     jobs = plan(resolved, partial(_blocks, responses, own, other))
     run = partial(_score, jobs=jobs, columns=columns, responses=responses, references=own, sources=other)
-    _run(run, chunks(responses, own, other), threads)
+    _run(run, chunks(responses, own, other), int(threads))
     return columns
 
 
@@ -157,10 +157,38 @@ def _again(row: int, references: References | None, sources: Sequence[str] | Non
     return bool(columns) and all(column[row] == column[row - 1] for column in columns)
 
 
-def _column(what: str, values: Sequence[Any]) -> Sequence[Any]:
-    if isinstance(values, str):
+class Slices(Sequence[Any]):
+    """An array or a pandas Series as a sequence, turned into Python's objects a block at a time."""
+
+    def __init__(self, values: Any) -> None:
+        self.values = getattr(values, "iloc", values)
+        self.size = len(values)
+
+    def __len__(self) -> int:
+        return self.size
+
+    def __getitem__(self, rows: Any) -> Any:
+        if isinstance(rows, slice):
+            return self.values[rows].tolist()
+        return self[rows : rows + 1][0]
+
+    def __iter__(self) -> Iterator[Any]:
+        for start in range(0, self.size, ROWS):
+            yield from self[start : start + ROWS]
+
+
+def _column(what: str, values: Any) -> Sequence[Any]:
+    if isinstance(values, (str, bytes)):
         raise TypeError(f"{what} is one text, expected a sequence: [{values[:30]!r}]")
-    return values if isinstance(values, (list, tuple)) else list(values)
+    if isinstance(values, (list, tuple)):
+        return values
+    if isinstance(values, np.ndarray) and values.ndim == 0:
+        raise TypeError(f"{what} is one value, expected a sequence of texts")
+    if isinstance(values, np.ndarray) or hasattr(values, "iloc"):
+        return Slices(values)
+    if not isinstance(values, Iterable) or isinstance(values, (Mapping, set, frozenset)):
+        raise TypeError(f"{what} is a {type(values).__name__}, expected a sequence of texts")
+    return list(values)
 
 
 def _texts(what: str, values: Sequence[Any]) -> Sequence[str]:
@@ -170,6 +198,14 @@ def _texts(what: str, values: Sequence[Any]) -> Sequence[str]:
             if not isinstance(text, str):
                 raise TypeError(f"row {row}: {what} holds {text!r:.50}, expected a text")
     return texts
+
+
+def _named(names: Any) -> Sequence[str]:
+    column = _column("names", names)
+    for name in column:
+        if not isinstance(name, str):
+            raise TypeError(f"names holds {name!r:.50}, expected the name of a reward")
+    return column
 
 
 def _matching(what: str, values: Sequence[Any] | None, rows: int) -> Sequence[Any]:
@@ -183,7 +219,8 @@ def _matching(what: str, values: Sequence[Any] | None, rows: int) -> Sequence[An
     if not _plain(column):
         for row, texts in enumerate(column):
             if not isinstance(texts, (str, list, tuple)):
-                raise TypeError(f"row {row}: {what} holds {texts!r:.50}, expected a text or a list of texts")
+                expected = "a text or a list of texts" if what == "references" else "a text"
+                raise TypeError(f"row {row}: {what} holds {texts!r:.50}, expected {expected}")
             if not isinstance(texts, str):
                 if not texts:
                     raise ValueError(f"row {row} has no text in {what}, expected at least one")

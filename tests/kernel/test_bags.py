@@ -86,13 +86,19 @@ def test_repeated_phrases_are_left_to_compiled_code(monkeypatch):
     assert copied("a b c " * 10_000, "a b d " * 10_000) == (pytest.approx(2 / 3), pytest.approx(4 / 3))
 
 
-@settings(max_examples=200, deadline=None)
-@given(WORDS, st.integers(1, 4))
+@settings(max_examples=300, deadline=None)
+@given(st.lists(st.sampled_from("ab"), max_size=60), st.integers(1, 40))
 def test_distinct_counts_different_grams(words, n):
     grams = Counter(tuple(words[i : i + n]) for i in range(len(words) - n + 1))
     assert bags.distinct(words, n) == (len(grams) / grams.total() if grams else None)
     column = bags.shares([" ".join(words)], [n])[n]
     assert column[0] == len(grams) / grams.total() if grams else np.isnan(column[0])
+
+
+def test_long_grams_are_not_built():
+    words = [f"w{number}" for number in range(40_000)]  # of 20,000 words each: gigabytes
+    assert bags.distinct(words + words, 20_000) == 40_000 / 60_001
+    assert bags.distinct(words, 10**9) is None
 
 
 def test_scores_take_the_best_reference_and_split_a_samples_references_once(monkeypatch):

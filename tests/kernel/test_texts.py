@@ -8,12 +8,14 @@ import sys
 from types import SimpleNamespace
 
 import numpy as np
+import pandas as pd
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from rouge_score.rouge_scorer import RougeScorer
 
 from rmbench import kernel
+from rmbench.kernel import texts
 from rmbench.kernel.families import RULES, resolve
 from rmbench.kernel.texts import CHARACTERS, ROWS, chunks, score_texts
 
@@ -262,3 +264,64 @@ def test_the_public_names():
     assert "score_texts" in dir(kernel)
     with pytest.raises(AttributeError, match="module 'rmbench.kernel' has no attribute 'score_text'"):
         _ = kernel.score_text
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (([None], ["a"], ["b"]), "names holds None, expected the name of a reward"),
+        (([["rouge-1"]], ["a"], ["b"]), "names holds .*, expected the name of a reward"),
+        ((None, ["a"], ["b"]), "names is a NoneType, expected a sequence"),
+        ((["rouge-1"], None, ["b"]), "responses is a NoneType, expected a sequence"),
+        ((["rouge-1"], 5, ["b"]), "responses is a int, expected a sequence"),
+        ((["rouge-1"], b"a", ["b"]), "responses is one text"),
+        ((["rouge-1"], np.array([["a"]]), ["b"]), "row 0: responses holds .*, expected a text"),
+        ((["rouge-1"], np.array("a"), ["b"]), "responses is one value, expected a sequence"),
+    ],
+)
+def test_what_is_no_column_is_named(arguments, message):
+    with pytest.raises(TypeError, match=message):
+        score_texts(*arguments)
+
+
+@pytest.mark.parametrize("options", [["x"], "x", {3: 1}, 0])
+def test_options_are_a_mapping(options):
+    with pytest.raises(TypeError, match="options are .*, expected a mapping"):
+        score_texts(["rouge-1"], ["a"], ["b"], options=options)
+
+
+def test_misspelt_rewards_are_recognised():
+    with pytest.raises(ValueError, match="unknown reward 'ROUGE-1': did you mean rouge-1"):
+        score_texts(["ROUGE-1"], ["a"], ["b"])
+    with pytest.raises(ValueError, match="options for rouge1, which is no reward: did you mean rouge-1"):
+        score_texts(["rouge-1"], ["a"], ["b"], options={"rouge1": {"stemmer": True}})
+    with pytest.raises(ValueError, match=r"references is \['max'\], expected one of"):
+        score_texts(["rouge-1"], ["a"], ["b"], options={"references": ["max"]})
+    with pytest.raises(ValueError, match="options x, but no reward is asked for"):
+        score_texts([], ["a"], options={"x": 1})
+    with pytest.raises(TypeError, match="row 0: sources holds None, expected a text$"):
+        score_texts(["density"], ["a"], sources=[None])
+
+
+def test_numpys_numbers_are_options():
+    options = {"stemmer": np.bool_(True), "word_order": np.int64(2)}
+    found = score_texts(["rouge-1", "chrf"], ["cats"], ["cat"], options=options, threads=np.int64(2))
+    assert found == score_texts(["rouge-1", "chrf"], ["cats"], ["cat"], options={"stemmer": True, "word_order": 2})
+
+
+def test_arrays_and_series_are_read_a_chunk_at_a_time(monkeypatch):
+    draw = random.Random(4)
+    responses, references = ([words(draw, 40) for _ in range(1500)] for _ in range(2))
+    expected = score_texts(["token-f1", "density"], responses, references, sources=references)
+    taken, taking = [], texts.Slices.__getitem__
+    monkeypatch.setattr(
+        texts.Slices, "__getitem__", lambda self, rows: taken.append(len(got := taking(self, rows))) or got
+    )
+    backwards = range(1500, 0, -1)  # labels are no places
+    for kind in (np.array, lambda column: np.array(column, object), lambda column: pd.Series(column, backwards)):
+        columns = [kind(column) for column in (responses, references, references)]
+        found = score_texts(["token-f1", "density"], *columns[:2], sources=columns[2])
+        assert all(found[name].tolist() == expected[name].tolist() for name in expected)
+    assert max(taken) <= 2 * ROWS
+    pairs = np.array([["a", "b"], ["c", "d"]])
+    assert score_texts(["exact-match"], np.array(["b", "a"]), pairs)["exact-match"].tolist() == [1.0, 0.0]
