@@ -40,7 +40,8 @@ def compiled(function: Callable[..., Any]) -> Callable[..., Any]:
     from rmbench.kernel.cache import Cache
 
     dispatcher: Any = numba.njit(nogil=True)(function)
-    with contextlib.suppress(RuntimeError):  # numba found no folder that may be written
+    # numba found no folder that may be written, or is of a version whose cache is another
+    with contextlib.suppress(RuntimeError, AttributeError):
         dispatcher._cache = Cache(function)  # noqa: SLF001 - where numba's own cache=True puts its cache
     return dispatcher  # type: ignore[no-any-return]
 
