@@ -55,7 +55,7 @@ def model_steps(threads: int, device: str, *, quick: bool) -> list[Step]:
     def start() -> dict[str, Any]:
         from rmbench.kernel.models import bench
 
-        setting = bench.Setting(threads, device)
+        setting = bench.Setting(threads, device, rows=bench.ROWS if device == "cpu" else bench.ACCELERATOR_ROWS)
         made.append(bench.Models(replace(setting, rows=QUICK_ROWS, rounds=1, small=True) if quick else setting))
         return {"product": made[0].product()}
 

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     Texts = tuple[list[str], list[str]]
     Loop = Callable[[Any, Sequence[np.ndarray]], Callable[[], np.ndarray]]
 
+ROWS, ACCELERATOR_ROWS = 16, 512  # an accelerator is idle over fewer
 MEDIAN, SIGMA = 85, 0.9  # tokens of a row: log-normal lengths
 PROMPT = 20  # tokens of a prompt among them
 SHARED, RESPONSES, SHORT = 200, 16, 40  # tokens of a shared prompt, its responses, the median of their tokens
@@ -46,7 +47,7 @@ class Setting:
 
     threads: int = 1
     device: str = "cpu"
-    rows: int = 16
+    rows: int = ROWS
     rounds: int = 3
     small: bool = False
 
