@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import os
 from functools import lru_cache
 from pathlib import Path
+
+MOST_FILES = 10_000
 
 
 def digest(path: Path) -> str:
@@ -26,8 +29,10 @@ def digest(path: Path) -> str:
 
 def _files(folder: Path) -> list[Path]:
     """Return the regular files below a folder; links to folders are not followed, pipes and devices are no files."""
-    found = []
+    found: list[Path] = []
     for place, folders, files in os.walk(folder, onerror=_raise):
+        if len(found) > MOST_FILES:
+            raise OSError(errno.EMFILE, f"it holds more than {MOST_FILES:,} files, is it the right folder?")
         folders[:] = [name for name in folders if not name.startswith(".")]
         found += [Path(place) / name for name in files if not name.startswith(".")]
     return [file for file in found if file.is_file()]

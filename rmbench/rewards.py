@@ -18,7 +18,7 @@ from rmbench.api import NAME, Reward, Unscored
 from rmbench.errors import InputError, PluginError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Mapping, Sequence
 
     from rmbench.plugins import Catalog
 
@@ -175,7 +175,8 @@ def choose(catalog: Catalog, entry: Mapping[str, Any], *, base: Path, where: str
     reward = found.reward
     name = entry.get("name", use if found.source == "catalog" else reward.name)
     given = options.check(str(name), reward.build, entry.get("options", {}), where=where)
-    given, contents = _placed(str(name), reward, given, base, where)
+    given, paths = _placed(reward, given, base)
+    _contents(str(name), given, paths, where, read=False)
     needs = frozenset(_names(reward.needs, given, where, str(name)))
     if wrong := needs - set(COLUMNS):
         raise PluginError(
@@ -183,6 +184,7 @@ def choose(catalog: Catalog, entry: Mapping[str, Any], *, base: Path, where: str
         )
     uses = _names(reward.uses, given, where, str(name))
     facts = _names(reward.facts, options.typed(reward.build, given), where, str(name))
+    contents = _contents(str(name), given, paths, where, read=True)  # last: a wrong folder may be a whole disk
     return replace(
         found,
         name=str(name) if "name" in entry else str(name).rpartition(":")[2],
@@ -195,22 +197,27 @@ def choose(catalog: Catalog, entry: Mapping[str, Any], *, base: Path, where: str
     )
 
 
-def _placed(
-    name: str, reward: Reward, given: Mapping[str, Any], base: Path, where: str
-) -> tuple[dict[str, Any], dict[str, str]]:
-    """Return the options with paths made absolute, and the sha256 of what each path names."""
-    placed, contents = dict(given), {}
-    for key in options.paths(reward.build, given):
-        path = Path(os.path.abspath(base / os.path.expanduser(str(given[key]))))  # noqa: PTH100, PTH111 - resolve() would follow links
+def _placed(reward: Reward, given: Mapping[str, Any], base: Path) -> tuple[dict[str, Any], list[str]]:
+    """Return the options with paths made absolute, and which ones are paths."""
+    named = options.paths(reward.build, given)
+    places = {key: base / Path(given[key]).expanduser() for key in named}
+    # abspath: resolve() would follow links
+    return {**given, **{key: os.path.abspath(place) for key, place in places.items()}}, named  # noqa: PTH100
+
+
+def _contents(name: str, given: Mapping[str, Any], keys: Sequence[str], where: str, *, read: bool) -> dict[str, str]:
+    """Return the sha256 of what each path names; without ``read`` only see that it is there."""
+    contents: dict[str, str] = {}
+    for key in keys:
+        path = Path(given[key])
         try:
-            contents[key] = content.digest(path)
+            contents[key] = content.digest(path) if read else str(path.stat().st_size)
         except OSError as error:
             raise InputError(
                 f"option {name}.{key}: cannot read {guard.plain(str(path))!r}: {error.strerror}", where=where,
                 help="a path is relative to the suite file; with -o, to the working directory",
             ) from error  # fmt: skip
-        placed[key] = str(path)
-    return placed, contents
+    return contents
 
 
 def find(catalog: Catalog, use: Any, base: Path) -> Chosen:

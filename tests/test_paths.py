@@ -117,3 +117,13 @@ def test_no_score_without_words_still_has_a_reason():
     assert found.values == [1.0, None, None]
     assert found.reasons[1] == "the reward gave no reason"
     assert "\n" not in found.reasons[2]
+
+
+def test_a_folder_of_too_many_files_is_not_read(tmp_path, monkeypatch):
+    monkeypatch.setattr(content, "MOST_FILES", 3)
+    for place in ("a", "b"):
+        (tmp_path / place).mkdir()
+        for number in range(4):
+            (tmp_path / place / str(number)).write_bytes(b"")
+    with pytest.raises(OSError, match="more than 3 files"):
+        content.digest(tmp_path)
