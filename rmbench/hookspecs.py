@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from rmbench.api import Metric, Reward, Task
+    from rmbench.judged import RewardModel
     from rmbench.runs import Run
 
 PROJECT = "rmbench"
@@ -26,6 +27,12 @@ def rmbench_tasks() -> Iterable[Task]:
 @hookspec
 def rmbench_rewards() -> Iterable[Reward]:
     """Give rewards: anything that scores a text. Called once, when names are first looked up."""
+    return ()
+
+
+@hookspec
+def rmbench_reward_models() -> Iterable[RewardModel]:
+    """Give what can be fitted on human judgements and then gives a score (provisional)."""
     return ()
 
 
