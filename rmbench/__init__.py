@@ -18,9 +18,11 @@ from rmbench.api import (
     Turn,
 )
 from rmbench.errors import EnvironmentFault, InputError, PluginError, RMBenchError, RunFolderError
+from rmbench.judged import Fitting, Interrupted, Judged, Judgements, Pair, RewardModel
 from rmbench.version import __version__
 
 if TYPE_CHECKING:
+    from rmbench.fitted import load_fitted
     from rmbench.hookspecs import hookimpl
     from rmbench.interop import from_trl, to_trl
     from rmbench.runs import Run, run
@@ -31,6 +33,7 @@ LATER = {
     "Run": "rmbench.runs",
     "from_trl": "rmbench.interop",
     "hookimpl": "rmbench.hookspecs",
+    "load_fitted": "rmbench.fitted",
     "load_task": "rmbench.tasks",
     "load_tasks": "rmbench.tasks",
     "run": "rmbench.runs",
@@ -51,15 +54,21 @@ __all__ = [
     "Batch",
     "Candidate",
     "EnvironmentFault",
+    "Fitting",
     "InputError",
+    "Interrupted",
+    "Judged",
+    "Judgements",
     "Label",
     "Metric",
     "NoScore",
+    "Pair",
     "PluginError",
     "Preference",
     "RMBenchError",
     "Result",
     "Reward",
+    "RewardModel",
     "Run",
     "RunFolderError",
     "Runtime",
@@ -69,6 +78,7 @@ __all__ = [
     "__version__",
     "from_trl",
     "hookimpl",
+    "load_fitted",
     "load_task",
     "load_tasks",
     "run",

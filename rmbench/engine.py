@@ -118,6 +118,8 @@ class Engine:
 
     def _reward(self, chosen: Chosen, skips: dict[str, str]) -> None:
         """Score one reward on every task that can feed it."""
+        if chosen.name in self.outcome.failures:  # it could not be fitted
+            return
         if broken := [name for name in chosen.uses if name in self.outcome.failures]:
             self.outcome.failures[chosen.name] = f"it uses {', '.join(broken)}, which could not be used"
             return

@@ -60,7 +60,7 @@ class Judgements:
         train: what is learnt from.
         dev: what decides when to stop; disjoint from train by prompt.
         sha256: of each file read, by name.
-        dev_from: ``dev``, or ``10 % of train by prompt``.
+        dev_from: ``the dev split``, or ``10 % of train by prompt``.
     """
 
     task: Task
@@ -86,8 +86,8 @@ class Fitting:
         folder: where the checkpoint is to stand. What an interrupted fit left there is gone on with: it is of the same
             model, data, loss, options and seed.
         recipe: what is fitted, as it stands in config.json and card.md: ``reward_model``, ``version``, ``plugin``,
-            ``distribution``, ``distribution_version``, ``task`` (``name@version#sha8``), ``sha256`` (by file), ``loss``,
-            ``options``, ``seed``, ``uses`` (name to signature).
+            ``distribution``, ``distribution_version``, ``task`` (``name@version#sha8``), ``sha256`` (by file),
+            ``loss``, ``options`` (a path as ``name#sha8`` of what it holds), ``seed``, ``uses`` (name to signature).
         runtime: device, dtype, seed and cache.
         tell: called now and then with ``{"step", "steps", "loss", "accuracy"}`` (None where unknown).
         stop: whether the user wants to stop; then state is saved and ``Interrupted`` raised.

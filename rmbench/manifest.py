@@ -62,18 +62,12 @@ def feedable(plan: Plan, sources: Sequence[Source]) -> Plan:
     )
 
 
-def _defined(chosen: Chosen, by_name: Mapping[str, Chosen]) -> str:
-    """Return a reward's own signature with those of the rewards that it uses, and that these use."""
-    used = [f"uses:{name}=({_defined(by_name[name], by_name).replace('|', ' ')})" for name in chosen.uses]
-    return "|".join([chosen.signature(), *used])
-
-
 def signature(chosen: Chosen, plan: Plan, source: Source, dtype: str = "float32") -> str:
     """Return what stands beside every number of a reward on a task; ``dtype`` is the run's."""
     by_name = {c.name: c for c in plan.rewards}
-    words = [_defined(chosen, by_name)]
+    words = [rewards.defined(chosen, by_name)]
     words += [source.label, f"protocol:{PROTOCOL}"]
-    if plan.limit is not None or takes_runtime(chosen.reward.build):
+    if plan.limit is not None or (takes_runtime(chosen.reward.build) and chosen.recipe is None):
         words.append(f"seed:{plan.seed}")
     if takes_runtime(chosen.reward.build) and dtype != "float32" and "dtype" not in chosen.options:
         words.append(f"dtype:{dtype}")
@@ -98,11 +92,13 @@ def _task_entry(source: Source, plan: Plan, skipped: Mapping[str, Mapping[str, s
 def _reward_entry(chosen: Chosen, plan: Plan) -> dict[str, Any]:
     return {
         "name": chosen.name, "use": Path(chosen.use).name if chosen.source == "file" else chosen.use,
-        "options": dict(chosen.options), "version": chosen.reward.version, "plugin": chosen.plugin,
+        "options": dict(chosen.options), "fitted": chosen.recipe is not None,
+        "version": chosen.reward.version, "plugin": chosen.plugin,
         "distribution": chosen.distribution, "distribution_version": chosen.distribution_version,
         "sha256": chosen.digest, "uses": list(chosen.uses), "null": chosen.null, "oracle": chosen.oracle,
         "unscored": rewards.default_unscored(chosen, plan.unscored),
         "doc": (chosen.reward.build.__doc__ or "").strip().split("\n")[0],
+        **({"recipe": chosen.recipe.record({})} if chosen.recipe else {}),
     }  # fmt: skip
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -39,6 +40,8 @@ def _placed_reward(entry: Any, base: Path) -> Any:
         return {**entry, "use": _placed_reward(entry.get("use"), base)}
     if isinstance(entry, str) and (parts := entry.rpartition(":"))[0].endswith(".py"):
         return f"{(base / parts[0]).resolve()}:{parts[2]}"
+    if isinstance(entry, str) and os.sep in entry and (base / entry).is_dir():  # a fitted model's folder
+        return os.path.abspath(base / entry)  # noqa: PTH100 - resolve() would follow links
     return entry
 
 
@@ -58,7 +61,16 @@ def merged(given: Mapping[str, Any], over: Overrides, where: str) -> dict[str, A
     }
     new = {**given, **{key: value for key, value in changes.items() if value is not None}}
     if over.options:
-        new["rewards"] = _with_options(new.get("rewards"), over.options, where)
+        models = new.get("reward_model", [])
+        fitted = (
+            {entry.get("name") for entry in models if isinstance(entry, dict)} if isinstance(models, list) else set()
+        )
+        to_fit = [one for one in over.options if one[0] in fitted]
+        if to_fit:
+            new["reward_model"] = [_with_fit_options(entry, to_fit) for entry in models]
+        if len(to_fit) < len(over.options):
+            others = [one for one in over.options if one[0] not in fitted]
+            new["rewards"] = _with_options(new.get("rewards"), others, where)
     return new
 
 
@@ -81,6 +93,11 @@ def _with_options(entries: Any, options: Sequence[tuple[str, str, Any]], where: 
         table = reward_entry(entry, where)
         changed.append({**table, "options": {**table.get("options", {}), **wanted}} if wanted else entry)
     return changed
+
+
+def _with_fit_options(entry: Any, options: Sequence[tuple[str, str, Any]]) -> Any:
+    wanted = {key: value for name, key, value in options if isinstance(entry, dict) and name == entry.get("name")}
+    return {**entry, "options": {**entry.get("options", {}), **wanted}} if wanted else entry
 
 
 def reward_entry(entry: Any, where: str) -> dict[str, Any]:

@@ -14,6 +14,7 @@ import pluggy
 from rmbench import guard, hookspecs
 from rmbench.api import NAME, Metric, Reward, Task
 from rmbench.errors import InputError, PluginError, did_you_mean
+from rmbench.judged import RewardModel
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -21,8 +22,9 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 BUILTIN = "rmbench:builtin"
-GIVES: dict[str, tuple[str, type[Reward | Task | Metric]]] = {
+GIVES: dict[str, tuple[str, type[Reward | RewardModel | Task | Metric]]] = {
     "rmbench_rewards": ("reward", Reward),
+    "rmbench_reward_models": ("reward-model", RewardModel),
     "rmbench_tasks": ("task", Task),
     "rmbench_metrics": ("metric", Metric),
 }
@@ -63,14 +65,17 @@ class Catalog:
 
     plugins: list[Plugin] = field(default_factory=list)
     rewards: dict[str, list[Provided[Reward]]] = field(default_factory=dict)
+    reward_models: dict[str, list[Provided[RewardModel]]] = field(default_factory=dict)
     tasks: dict[str, list[Provided[Task]]] = field(default_factory=dict)
     metrics: dict[str, list[Provided[Metric]]] = field(default_factory=dict)
     warnings: list[str] = field(default_factory=list)
     modules: list[Any] = field(default_factory=list)
 
     def table(self, what: str) -> dict[str, list[Provided[Any]]]:
-        """Return the mapping of one kind: reward, task or metric."""
-        tables: dict[str, Any] = {"reward": self.rewards, "task": self.tasks, "metric": self.metrics}
+        """Return the mapping of one kind: reward, reward-model, task or metric."""
+        tables: dict[str, Any] = {
+            "reward": self.rewards, "reward-model": self.reward_models, "task": self.tasks, "metric": self.metrics,
+        }  # fmt: skip
         found: dict[str, list[Provided[Any]]] = tables[what]
         return found
 
@@ -139,8 +144,8 @@ def _collect(module: Any) -> dict[str, list[Any]]:
                 raise TypeError(f"{hook} gave {type(value).__name__}, expected {kind.__name__}")
             if not NAME.fullmatch(value.name):
                 raise ValueError(f"{what} name {value.name!r} does not match {NAME.pattern}")
-            if isinstance(value, Reward):
-                inspect.signature(value.build)  # what has none cannot be listed or checked
+            if isinstance(value, Reward | RewardModel):  # what has no signature cannot be listed or checked
+                inspect.signature(value.build if isinstance(value, Reward) else value.options)
         names = [value.name for value in values]
         if len(set(names)) != len(names):
             raise ValueError(f"{hook} gave a name twice: {', '.join(sorted(n for n in names if names.count(n) > 1))}")
@@ -187,7 +192,7 @@ def _load_one(point: EntryPoint, catalog: Catalog) -> None:
 
 
 def _clashes(catalog: Catalog) -> Iterable[str]:
-    for what in ("reward", "task", "metric"):
+    for what, _ in GIVES.values():
         for name, given in catalog.table(what).items():
             if len(given) > 1:
                 who = ", ".join(str(p.plugin) for p in given)
@@ -215,15 +220,17 @@ def load() -> Catalog:
     return catalog
 
 
-def load_reward(distribution: str, name: str, reward: str) -> Reward:
-    """Import the one plugin ``distribution:name`` and return its reward of this name (workers use this)."""
+def load_value(distribution: str, plugin: str, what: str, name: str) -> Any:
+    """Import the one plugin ``distribution:plugin`` and return what it gives of this kind and name, as workers do."""
     for point in _points():
-        if point.name == name and point.dist is not None and point.dist.name == distribution:
-            for value in guard.call(_collect, guard.call(point.load))["reward"]:
-                if value.name == reward:
-                    found: Reward = value
-                    return found
-    raise PluginError(f"plugin {distribution}:{name} no longer gives a reward {reward!r}", help="reinstall it")
+        if point.name == plugin and point.dist is not None and point.dist.name == distribution:
+            for value in guard.call(_collect, guard.call(point.load))[what]:
+                if value.name == name:
+                    return value
+            raise PluginError(f"plugin {distribution}:{plugin} no longer gives a {what} {name!r}", help="reinstall it")
+    raise PluginError(
+        f"no plugin {distribution}:{plugin} is installed, which gives the {what} {name!r}", help="install it"
+    )
 
 
 def observe(catalog: Catalog, run: Any) -> list[str]:

@@ -13,6 +13,7 @@ import sys
 import termios
 import threading
 import time
+from dataclasses import asdict
 from typing import TYPE_CHECKING, Any, Protocol
 
 from rmbench import guard, scoring, wire
@@ -93,34 +94,22 @@ class Inline:
         scoring.close(self.scorer)
 
 
-class Process:
-    """Score in a worker process, restarted after it dies or is killed."""
+class Worker:
+    """A process of ours at the other end of two pipes; what it prints goes to the log.
 
-    def __init__(
-        self, chosen: Chosen, runtime: Runtime, *, timeout: float, stop: threading.Event, log: Path | None
-    ) -> None:
-        self.open_message = {
-            "op": "open",
-            "source": chosen.source,
-            "use": chosen.use,
-            "distribution": chosen.distribution,
-            "plugin": chosen.plugin,
-            "reward": chosen.reward.name,
-            "options": dict(chosen.options),
-            "runtime": {"device": runtime.device, "dtype": runtime.dtype, "seed": runtime.seed, "cache": runtime.cache},
-        }
+    Args:
+        module: what it runs, such as ``rmbench.worker``.
+        timeout: seconds that it may take for an answer, 0 for no limit.
+        stop: set when the user interrupts.
+        log: file that keeps what it prints, or None.
+    """
+
+    def __init__(self, module: str, *, timeout: float, stop: threading.Event, log: Path | None) -> None:
         self.timeout = timeout
         self.stop = stop
         self.log = log
-        self.notes: list[str] = []
-        self.peak = 0  # bytes of resident memory, the most that a worker held
-        self.measures: dict[str, float] = {}  # what the scorer tells of its work
-        self.child: subprocess.Popen[bytes] | None = None
-        self._start()
-
-    def _start(self) -> None:
-        self.child = subprocess.Popen(
-            [sys.executable, "-m", "rmbench.worker"],
+        self.child: subprocess.Popen[bytes] | None = subprocess.Popen(  # noqa: S603 - our own module
+            [sys.executable, "-m", module],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
@@ -131,18 +120,6 @@ class Process:
         self.reading = threading.Lock()  # what is read is counted before anybody asks
         self.drain = threading.Thread(target=self._drain, args=(self.child,), daemon=True)
         self.drain.start()
-        try:
-            reply = self._ask(self.open_message)
-        except Failed as error:
-            self._kill()
-            raise Broken(f"it could not be built: {error}", error.traceback) from error
-        except Stopped:
-            self._kill()
-            raise
-        if not reply["ok"]:
-            self._kill()
-            raise Broken(f"it could not be built: {reply['message']}", reply["traceback"], refused=reply["refused"])
-        self.notes = reply["notes"]
 
     def _drain(self, child: subprocess.Popen[bytes]) -> None:
         """Keep what the worker prints: the first 10 MB in the log, the last words for the error."""
@@ -163,7 +140,7 @@ class Process:
             self.noise += len(block)
         return block
 
-    def _said(self) -> int:
+    def said(self) -> int:
         """Return how many bytes the worker has printed, those that nobody has read yet included."""
         if self.child is not None and self.child.stderr is not None:
             with self.reading:
@@ -171,21 +148,37 @@ class Process:
                 return self.noise + int(struct.unpack("i", waiting)[0])
         return self.noise
 
-    def _ask(self, message: Any) -> Any:
+    def ask(self, message: Any) -> Any:
         """Send a message and wait for its reply, a timeout, a death or an interrupt."""
-        child = self.child
-        if child is None or child.stdin is None or child.stdout is None:
-            raise Failed("died", "the worker is gone")
         deadline = time.monotonic() + self.timeout if self.timeout else None
-        out, back = child.stdin.fileno(), child.stdout.fileno()
+        self.send(message, deadline)
+        return self.receive(deadline)
+
+    def _alive(self) -> subprocess.Popen[bytes]:
+        if self.child is None or self.child.stdin is None or self.child.stdout is None:
+            raise Failed("died", "the worker is gone")
+        return self.child
+
+    def send(self, message: Any, deadline: float | None = None) -> None:
+        """Send a message."""
+        child = self._alive()
+        out = child.stdin.fileno() if child.stdin else -1
         os.set_blocking(out, False)
         frame = memoryview(wire.encode(message))
         try:
             while frame:
                 self._wait([], [out], deadline)
                 frame = frame[os.write(out, frame) :]
+        except BrokenPipeError as error:
+            raise Failed("died", self._obituary(child)) from error
+
+    def receive(self, deadline: float | None = None) -> Any:
+        """Wait for the next message."""
+        child = self._alive()
+        back = child.stdout.fileno() if child.stdout else -1
+        try:
             return wire.decode(lambda size: self._exactly(back, size, deadline))
-        except (BrokenPipeError, EOFError) as error:
+        except EOFError as error:
             raise Failed("died", self._obituary(child)) from error
 
     def _exactly(self, back: int, size: int, deadline: float | None) -> bytes:
@@ -219,26 +212,15 @@ class Process:
         words = guard.plain(self.tail.decode(errors="replace").strip().rpartition("\n")[2])[:200]
         return f"the process {how}" + (f" ({words})" if words else "")
 
-    def score(self, batch: Batch) -> Scores:
-        """Score a batch in the worker."""
-        if self.child is None:
-            self._start()
-        noise = self._said()
-        try:
-            reply = self._ask({"op": "score", "batch": wire.pack(batch)})
-        except (Failed, Stopped):
-            self._kill()
-            raise
-        self.peak = max(self.peak, reply.get("peak", 0))
-        self.measures = reply.get("measures", {})
-        if reply["ok"]:
-            printed = ["printed to stdout or stderr (kept in the log)"] if self._said() > noise else []
-            return Scores(reply["values"], reply["reasons"], reply["parts"], [*reply["notes"], *printed])
-        if reply["error"] == "contract":
-            raise Broken(reply["message"])
-        raise Failed("raised", reply["message"], reply["traceback"])
+    def end(self, seconds: float) -> None:
+        """Ask it to end with SIGTERM, wait so long, then kill it."""
+        if self.child is not None:
+            self.child.terminate()
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                self.child.wait(seconds)
+        self.kill()
 
-    def _kill(self) -> None:
+    def kill(self) -> None:
         """Kill the worker and everything it started."""
         child, self.child = self.child, None
         if child is None:
@@ -260,4 +242,75 @@ class Process:
                 os.write(child.stdin.fileno(), wire.encode({"op": "close"}))
             with contextlib.suppress(subprocess.TimeoutExpired):
                 child.wait(GRACE)
-        self._kill()
+        self.kill()
+
+
+class Process:
+    """Score in a worker process, restarted after it dies or is killed."""
+
+    def __init__(
+        self, chosen: Chosen, runtime: Runtime, *, timeout: float, stop: threading.Event, log: Path | None
+    ) -> None:
+        self.open_message = {
+            "op": "open",
+            "source": chosen.source,
+            "use": chosen.use,
+            "distribution": chosen.distribution,
+            "plugin": chosen.plugin,
+            "reward": chosen.reward.name,
+            "options": dict(chosen.options),
+            "runtime": asdict(runtime),
+        }
+        self.timeout = timeout
+        self.stop = stop
+        self.log = log
+        self.notes: list[str] = []
+        self.peak = 0  # bytes of resident memory, the most that a worker held
+        self.measures: dict[str, float] = {}  # what the scorer tells of its work
+        self.worker: Worker | None = None
+        self._start()
+
+    def _start(self) -> Worker:
+        worker = self.worker = Worker("rmbench.worker", timeout=self.timeout, stop=self.stop, log=self.log)
+        try:
+            reply = worker.ask(self.open_message)
+        except Failed as error:
+            self._kill()
+            raise Broken(f"it could not be built: {error}", error.traceback) from error
+        except Stopped:
+            self._kill()
+            raise
+        if not reply["ok"]:
+            self._kill()
+            raise Broken(f"it could not be built: {reply['message']}", reply["traceback"], refused=reply["refused"])
+        self.notes = reply["notes"]
+        return worker
+
+    def score(self, batch: Batch) -> Scores:
+        """Score a batch in the worker."""
+        worker = self.worker or self._start()
+        noise = worker.said()
+        try:
+            reply = worker.ask({"op": "score", "batch": wire.pack(batch)})
+        except (Failed, Stopped):
+            self._kill()
+            raise
+        self.peak = max(self.peak, reply.get("peak", 0))
+        self.measures = reply.get("measures", {})
+        if reply["ok"]:
+            printed = ["printed to stdout or stderr (kept in the log)"] if worker.said() > noise else []
+            return Scores(reply["values"], reply["reasons"], reply["parts"], [*reply["notes"], *printed])
+        if reply["error"] == "contract":
+            raise Broken(reply["message"])
+        raise Failed("raised", reply["message"], reply["traceback"])
+
+    def _kill(self) -> None:
+        worker, self.worker = self.worker, None
+        if worker is not None:
+            worker.kill()
+
+    def close(self) -> None:
+        """Ask the worker to close, wait a moment, then kill what is left of its group."""
+        worker, self.worker = self.worker, None
+        if worker is not None:
+            worker.close()

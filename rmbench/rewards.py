@@ -13,7 +13,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from rmbench import content, guard, options
+from rmbench import content, fitted, guard, options
 from rmbench.api import NAME, Reward, Unscored
 from rmbench.errors import InputError, PluginError
 
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
     from rmbench.plugins import Catalog
+    from rmbench.recipes import Recipe
 
 COLUMNS = ("references", "contexts", "scores", "labels", "messages", "prompts", "responses", "languages", "meta")
 
@@ -32,6 +33,7 @@ class Chosen:
     ``source`` is how a worker finds it again (``catalog``, ``file``, ``module`` or ``inline``);
     ``digest`` the sha256 of an ad-hoc file, ``contents`` that of what each option that is a path names.
     ``oracle``: it reads the labels, or uses a reward that is one (known once ``suite.waves`` has ordered the rewards).
+    ``recipe``: how it is fitted, for a [[reward_model]] of the suite; its checkpoint becomes the option ``path``.
     """
 
     name: str
@@ -49,27 +51,45 @@ class Chosen:
     oracle: bool = False
     contents: Mapping[str, str] = field(default_factory=dict)
     facts: tuple[str, ...] = ()
+    recipe: Recipe | None = None
 
     @property
     def labelled(self) -> bool:
         """Whether its batches hold the labels: a composite of an oracle is one too, but sees scores only."""
         return "labels" in self.needs
 
-    def signature(self) -> str:
+    def signature(self, *, backends: bool = True) -> str:
         """``name@version``, the options that differ from the default, the digest and backends' versions."""
+        if self.recipe is not None:
+            return self.recipe.signature(backends=backends)
         changed = options.changed(self.reward.build, self.options)
         words = [f"{self.reward.name}@{self.reward.version}"]
         words += [f"{key}:{self._word(key, value)}" for key, value in changed.items()]
         words += [fact.replace("|", "/") for fact in self.facts]
         words += [f"file:{self.digest[:8]}"] if self.digest else []
-        words += [f"{name}:{_version(name)}" for name in self.reward.backends]
+        words += versions(self.reward.backends) if backends else []
         return "|".join(words)
 
     def _word(self, key: str, value: Any) -> str:
-        """Write an option: a path by its last name and what it holds, never by where it lies."""
-        if key in self.contents:
-            return f"{options.word(Path(value).name)}#{self.contents[key][:8]}"
-        return options.word(value)
+        return option_word(key, value, self.contents)
+
+
+def option_word(key: str, value: Any, contents: Mapping[str, str]) -> str:
+    """Write an option: a path by its last name and what it holds, never by where it lies."""
+    return f"{options.word(Path(value).name)}#{contents[key][:8]}" if key in contents else options.word(value)
+
+
+def versions(distributions: Sequence[str]) -> list[str]:
+    """Return ``name:version`` of each."""
+    return [f"{name}:{_version(name)}" for name in distributions]
+
+
+def defined(chosen: Chosen, by_name: Mapping[str, Chosen], *, backends: bool = True) -> str:
+    """Return a reward's own signature with those of the rewards that it uses, and that these use."""
+    used = [
+        f"uses:{name}=({defined(by_name[name], by_name, backends=backends).replace('|', ' ')})" for name in chosen.uses
+    ]
+    return "|".join([chosen.signature(backends=backends), *used])
 
 
 def _version(distribution: str) -> str:
@@ -170,13 +190,14 @@ def choose(catalog: Catalog, entry: Mapping[str, Any], *, base: Path, where: str
         base: folder that a file is relative to.
         where: place for errors.
     """
+    entry = _as_checkpoint(catalog, entry, base)
     use = entry["use"]
     found = find(catalog, use, base)
     reward = found.reward
     name = entry.get("name", use if found.source == "catalog" else reward.name)
     given = options.check(str(name), reward.build, entry.get("options", {}), where=where)
-    given, paths = _placed(reward, given, base)
-    _contents(str(name), given, paths, where, read=False)
+    given, paths = placed(reward.build, given, base)
+    contents_of(str(name), given, paths, where, read=False)
     needs = frozenset(_names(reward.needs, given, where, str(name)))
     if wrong := needs - set(COLUMNS):
         raise PluginError(
@@ -184,7 +205,7 @@ def choose(catalog: Catalog, entry: Mapping[str, Any], *, base: Path, where: str
         )
     uses = _names(reward.uses, given, where, str(name))
     facts = _names(reward.facts, options.typed(reward.build, given), where, str(name))
-    contents = _contents(str(name), given, paths, where, read=True)  # last: a wrong folder may be a whole disk
+    contents = contents_of(str(name), given, paths, where, read=True)  # last: a wrong folder may be a whole disk
     return replace(
         found,
         name=str(name) if "name" in entry else str(name).rpartition(":")[2],
@@ -197,15 +218,26 @@ def choose(catalog: Catalog, entry: Mapping[str, Any], *, base: Path, where: str
     )
 
 
-def _placed(reward: Reward, given: Mapping[str, Any], base: Path) -> tuple[dict[str, Any], list[str]]:
+def _as_checkpoint(catalog: Catalog, entry: Mapping[str, Any], base: Path) -> Mapping[str, Any]:
+    """Return the entry of a folder as one of the reward ``fitted``, any other as it is."""
+    use = entry["use"]
+    if not isinstance(use, str) or use in catalog.rewards or not (base / use).is_dir():
+        return entry
+    fitted.inspect(base / use)  # says what the folder is, where it is no checkpoint
+    own = Path(use).name
+    name = own if NAME.fullmatch(own) else from_callable(fitted.inspect, own).name
+    return {"name": name, **entry, "use": "fitted", "options": {**entry.get("options", {}), "path": use}}
+
+
+def placed(build: Callable[..., Any], given: Mapping[str, Any], base: Path) -> tuple[dict[str, Any], list[str]]:
     """Return the options with paths made absolute, and which ones are paths."""
-    named = options.paths(reward.build, given)
+    named = options.paths(build, given)
     places = {key: base / Path(given[key]).expanduser() for key in named}
     # abspath: resolve() would follow links
     return {**given, **{key: os.path.abspath(place) for key, place in places.items()}}, named  # noqa: PTH100
 
 
-def _contents(name: str, given: Mapping[str, Any], keys: Sequence[str], where: str, *, read: bool) -> dict[str, str]:
+def contents_of(name: str, given: Mapping[str, Any], keys: Sequence[str], where: str, *, read: bool) -> dict[str, str]:
     """Return the sha256 of what each path names; without ``read`` only see that it is there."""
     contents: dict[str, str] = {}
     for key in keys:

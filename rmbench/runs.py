@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from rmbench import plugins, suite
+from rmbench import fitting, plugins, suite
 from rmbench.api import Result, Runtime
 from rmbench.errors import InputError, RMBenchError, RunFolderError
 from rmbench.manifest import feedable, make_manifest, skips
@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from rmbench.engine import Outcome
+    from rmbench.fitting import Fit
     from rmbench.plugins import Catalog
     from rmbench.suite import Plan
 
@@ -47,6 +48,7 @@ class Settings:
     max_unscored: float = MAX_UNSCORED
     check_invariance: int | None = None
     command: str = ""
+    only_fit: bool = False
 
     @property
     def dtype(self) -> str:
@@ -65,6 +67,12 @@ class Quiet:
 
     def stage(self, what: str) -> None:
         """Take what is being done now."""
+
+    def fitting(self, name: str, step: Mapping[str, Any]) -> None:
+        """Take how far the fit of a reward model is."""
+
+    def fitted(self, name: str) -> None:
+        """Take that a fit has ended."""
 
     def warn(self, message: str) -> None:
         """Take a warning."""
@@ -241,42 +249,54 @@ def execute(
     sources = prepare(plan)
     plan = feedable(plan, sources) if lenient else plan
     stop = stop or threading.Event()
+    fits, notes = fitting.prepare(plan, sources)
+    plan = replace(plan, warnings=(*plan.warnings, *notes))
     runtime = Runtime(device=settings.device, dtype=settings.dtype, seed=plan.seed)
     workers = settings.workers or processors()
     check_options(plan.rewards, runtime, timeout=plan.timeout, workers=workers, stop=stop)
     manifest = make_manifest(plan, sources, settings)
     folder, manifest = open_folder(plan, manifest, settings)
     try:
-        return _score_and_report(plan, catalog, settings, (folder, manifest, sources), progress=progress, stop=stop)
+        opened = (folder, manifest, sources, fits)
+        return _fit_and_score(plan, catalog, settings, opened, progress=progress, stop=stop)
     finally:
         folder.close()
 
 
-def _score_and_report(
+def _fit_and_score(
     plan: Plan,
     catalog: Catalog,
     settings: Settings,
-    opened: tuple[RunFolder, dict[str, Any], Sequence[Source]],
+    opened: tuple[RunFolder, dict[str, Any], Sequence[Source], Mapping[str, Fit]],
     *,
     progress: Any,
     stop: threading.Event,
 ) -> Run:
     from rmbench.engine import Engine
 
-    folder, manifest, sources = opened
-    for warning in (*manifest["warnings"], *plan.warnings):
+    folder, manifest, sources, fits = opened
+    for warning in dict.fromkeys((*manifest["warnings"], *plan.warnings)):
         progress.warn(warning)
-    runtime = Runtime(device=settings.device, dtype=settings.dtype, seed=plan.seed)
+    manifest["warnings"] = list(dict.fromkeys((*manifest["warnings"], *plan.warnings)))
+    cache = os.environ.get("RMBENCH_CACHE") or str(folder.path / ".cache")
+    runtime = Runtime(device=settings.device, dtype=settings.dtype, seed=plan.seed, cache=cache)
     engine = Engine(
         folder, sources, runtime=runtime, timeout=plan.timeout, progress=progress, stop=stop,
         again=settings.check_invariance,
     )  # fmt: skip
     skipped = skips(plan, sources)
-    progress.begin(sum(s.rows for c in plan.rewards for s in sources if s.task.name not in skipped[c.name]))
+    workers = settings.workers or processors()
     try:
+        plan, failed = fitting.stage(plan, fits, folder.path, runtime, workers=workers, told=(stop, progress))
+        engine.outcome.failures |= failed
+        if settings.only_fit:
+            manifest |= {"status": "fitted", "failures": failed, "finished": now()}
+            folder.write_manifest(manifest)
+            return Run(folder.path)
+        progress.begin(sum(s.rows for c in plan.rewards for s in sources if s.task.name not in skipped[c.name]))
         engine.write_samples({task["name"]: task["aspects"] for task in manifest["resolved"]["tasks"]})
         try:
-            engine.score(plan.waves, skipped, settings.workers or processors())
+            engine.score(plan.waves, skipped, workers)
         finally:
             manifest["warnings"] = list(dict.fromkeys([*manifest["warnings"], *engine.outcome.warnings]))
         manifest["failures"] = engine.outcome.failures

@@ -118,7 +118,7 @@ def _take(subsets: Sequence[tuple[str, str | None]], limit: int, seed: int) -> f
     return frozenset(taken)
 
 
-def _settled(task: Task, aspects: Sequence[str], warnings: list[str]) -> tuple[Task, str | None]:
+def settled(task: Task, aspects: Sequence[str], warnings: list[str]) -> tuple[Task, str | None]:
     """Return the task with its aspects and main one, and where that one is from.
 
     The card's; else the only aspect of the data; else the first one of the data, in order of the whole file, so
@@ -164,7 +164,7 @@ def open_source(task: Task, *, limit: int | None, seed: int) -> Source:
         )  # fmt: skip
     taken = _take(subsets, limit, seed) if limit is not None and limit < len(subsets) else None
     kept = tuple(s for s in samples if taken is None or s.id in taken) if keep else None
-    task, main_from = _settled(task, list(aspects), warnings)
+    task, main_from = settled(task, list(aspects), warnings)
     source = Source(
         task, tasks.kind_of(task), tasks.digest(path), 0, 0, frozenset(), taken, kept, tuple(warnings), main_from
     )

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 SCHEMA = 1
 NEEDED = ("name", "suite", "base", "data_dir", "kind", "resolved", "fingerprint", "identity", "failures", "problems")
 MANIFEST, JOURNAL, LOCK = "manifest.json", "journal.jsonl", ".lock"
-INSIDE = ("samples", "scores", "logs", "report", "quarantine", JOURNAL, MANIFEST)
+INSIDE = ("samples", "scores", "training", "logs", "report", "quarantine", JOURNAL, MANIFEST)
 TEMPORARY = re.compile(r"\.tmp-\d+$")
 SAFE = re.compile(r"[a-z0-9][a-z0-9._+-]{0,99}")
 RESERVED = {"con", "prn", "aux", "nul"}

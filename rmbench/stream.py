@@ -34,20 +34,31 @@ TASK = Task(name="rows", version=1, kind=None, data={}, bare=True)
 
 
 class Scorer:
-    """One reward, with those that it uses, ready to score batches of samples."""
+    """Rewards in an order in which each finds those that it uses, ready to score batches of samples.
+
+    The last one is the reward that was asked for.
+    """
 
     def __init__(
-        self, catalog: Catalog, entry: Mapping[str, Any], *, base: Path, timeout: float, runtime: Runtime
+        self, order: Sequence[Chosen], *, timeout: float, runtime: Runtime, stop: threading.Event | None = None
     ) -> None:
-        chosen = rewards.choose(catalog, entry, base=base, where="reward")
-        every = suite.with_uses({chosen.name: chosen}, catalog, base, "reward")
-        self.chosen = chosen
-        self.order = [one for wave in suite.waves(every, "reward") for one in wave]
+        self.order = order
+        self.chosen = order[-1]
         self.ledgers = {one.name: Ledger() for one in self.order}
-        self.stop = threading.Event()
+        self.stop = stop or threading.Event()
         self.seats: dict[str, Seat] = {}
         self.timeout = timeout
         self.runtime = runtime
+
+    @classmethod
+    def named(
+        cls, catalog: Catalog, entry: Mapping[str, Any], *, base: Path, timeout: float, runtime: Runtime
+    ) -> Scorer:
+        """Return the scorer of one reward ``{"use", "options"}``, with those that it uses."""
+        chosen = rewards.choose(catalog, entry, base=base, where="reward")
+        every = suite.with_uses({chosen.name: chosen}, catalog, base, "reward")
+        order = [one for wave in suite.waves(every, "reward") for one in wave]
+        return cls(order, timeout=timeout, runtime=runtime)
 
     def _seat(self, one: Chosen) -> Seat:
         if one.name not in self.seats:
@@ -60,29 +71,32 @@ class Scorer:
         return self.seats[one.name]
 
     def score(self, rows: Batch) -> Scores:
-        """Score a batch.
+        """Score a batch with the last reward.
 
         Raises:
-            PluginError: the reward cannot be used.
+            PluginError: a reward cannot be used.
         """
-        known: dict[str, tuple[float | None, ...]] = {}
-        scores: Scores | None = None
+        return self._all(rows)[self.chosen.name]
+
+    def columns(self, rows: Batch) -> dict[str, list[float | None]]:
+        """Return the scores of every reward on a batch, by name."""
+        return {name: scores.values for name, scores in self._all(rows).items()}
+
+    def _all(self, rows: Batch) -> dict[str, Scores]:
+        found: dict[str, Scores] = {}
         for one in self.order:
             given = rows if one.labelled else replace(rows, labels=())
+            used = {name: tuple(found[name].values) for name in one.uses}
             try:
-                seat = self._seat(one)
                 whole = one.reward.scope == "sample"
-                scores = score_rows(
-                    seat, with_scores(given, {n: known[n] for n in one.uses}), self.ledgers[one.name], whole=whole
+                found[one.name] = score_rows(
+                    self._seat(one), with_scores(given, used), self.ledgers[one.name], whole=whole
                 )
             except Broken as error:
                 if error.refused and one.options:
                     raise refused(one, error.refused) from error
                 raise PluginError(str(error), where=f"reward {one.name}", help="rmbench show " + one.name) from error
-            known[one.name] = tuple(scores.values)
-        if scores is None:
-            raise InputError("no reward was named")
-        return scores
+        return found
 
     def close(self) -> None:
         """Give the workers back."""
@@ -178,7 +192,7 @@ def score(
     """
     text = "".join(json.dumps(row, allow_nan=False) + "\n" for row in rows)
     entry = {"use": reward, "options": dict(options or {})}
-    scorer = Scorer(plugins.load(), entry, base=Path.cwd(), timeout=timeout, runtime=Runtime())
+    scorer = Scorer.named(plugins.load(), entry, base=Path.cwd(), timeout=timeout, runtime=Runtime())
     try:
         return list(score_stream(io.BytesIO(text.encode()), "rows", scorer, _quiet))
     finally:

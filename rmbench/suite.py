@@ -8,7 +8,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from rmbench import guard, options, rewards, tasks
+from rmbench import fitted, guard, options, recipes, rewards, tasks
+from rmbench.api import EMPTY
 from rmbench.builtin.nulls import NULL_REWARDS
 from rmbench.errors import InputError, did_you_mean
 from rmbench.overrides import Overrides, label, merged, reward_entry
@@ -20,8 +21,8 @@ if TYPE_CHECKING:
     from rmbench.plugins import Catalog
     from rmbench.rewards import Chosen
 
-KEYS = {"name", "tasks", "rewards", "metrics", "studies", "seeds", "limit", "unscored", "timeout"}
-LATER = {"reward_model": "fitted reward models", "policy": "policies", "train": "policy training"}
+KEYS = {"name", "tasks", "rewards", "metrics", "studies", "seeds", "limit", "unscored", "timeout", "reward_model"}
+LATER = {"policy": "policies", "train": "policy training"}
 STUDIES = ("score", "agree", "speed")
 DEFAULT_STUDIES = ("score", "agree")
 LATER_STUDIES = ("probe", "optimise")
@@ -229,45 +230,72 @@ def _placed_options(
     """Return the options of the command line; a path among them is relative to where that was typed."""
     entries = over.rewards or given.get("rewards")
     by_label = {label(entry): entry for entry in entries} if isinstance(entries, list | tuple) else {}
+    models = {entry.get("name"): entry for entry in reward_models(given)}
     placed = []
     for name, key, value in over.options:
-        if name in by_label and isinstance(value, str):
-            use = reward_entry(by_label[name], where)["use"]
-            build = rewards.find(catalog, use, over.base if over.rewards else base).reward.build
+        if isinstance(value, str) and (name in by_label or name in models):
+            if name in models:
+                build = catalog.find("reward-model", str(models[name].get("use"))).value.options
+            else:
+                use = reward_entry(by_label[name], where)["use"]
+                build = rewards.find(catalog, use, over.base if over.rewards else base).reward.build
             if options.paths(build, {key: value}):
                 value = str(over.base / Path(value).expanduser())  # noqa: PLW2901 - the same value, placed
         placed.append((name, key, value))
     return placed
 
 
-def _chosen(given: Mapping[str, Any], catalog: Catalog, base: Path, where: str) -> dict[str, Chosen]:
-    """Resolve every reward of the suite, then those that they use, then the null rewards."""
+def _chosen(
+    given: Mapping[str, Any], models: Mapping[str, Chosen], catalog: Catalog, base: Path, where: str
+) -> dict[str, Chosen]:
+    """Resolve every reward of the suite, its reward models among them, then those that they use."""
     chosen: dict[str, Chosen] = {}
     for given_entry in given["rewards"]:
         entry = reward_entry(given_entry, where)
+        if entry["use"] in models:
+            if entry.keys() - {"use"} or entry["use"] in chosen:
+                raise InputError(
+                    f"the reward model {entry['use']!r} stands in rewards by its name alone, once", where=where,
+                    help="its options stand in its [[reward_model]] table",
+                )  # fmt: skip
+            chosen[entry["use"]] = models[entry["use"]]
+            continue
         if entry.pop("optional", False) and str(entry["use"]) not in catalog.rewards:
             continue
         found = rewards.choose(catalog, entry, base=base, where=where)
-        if found.name in chosen:
+        if found.name in chosen or found.name in models:
             raise InputError(
                 f"two rewards are called {found.name!r}",
                 where=where,
                 help='give one another name: { use = ..., name = "..." }',
             )
         chosen[found.name] = found
-    return with_uses(chosen, catalog, base, where)
+    return with_uses(chosen, catalog, base, where, models)
 
 
-def with_uses(chosen: dict[str, Chosen], catalog: Catalog, base: Path, where: str) -> dict[str, Chosen]:
-    """Return the rewards with those that they use, and that these use, by name."""
+def with_uses(
+    chosen: dict[str, Chosen], catalog: Catalog, base: Path, where: str, models: Mapping[str, Chosen] = EMPTY
+) -> dict[str, Chosen]:
+    """Return the rewards with those that they use, and that these use, by name; ``models`` are fitted in the suite."""
     every = dict(chosen)
     waiting = [name for found in chosen.values() for name in found.uses]
     while waiting:
         name = waiting.pop()
         if name not in every:
-            every[name] = rewards.choose(catalog, {"use": name}, base=base, where=where)
+            every[name] = models.get(name) or rewards.choose(catalog, {"use": name}, base=base, where=where)
             waiting += every[name].uses
+    for one in every.values():
+        if one.use == "fitted" and one.recipe is None and "path" in one.options:
+            found = fitted.inspect(one.options["path"])
+            now = {name: rewards.defined(every[name], every, backends=False) for name in found.uses}
+            fitted.check_used(found, now)
     return every
+
+
+def reward_models(given: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """Return the [[reward_model]] tables of a suite, before they are checked."""
+    entries = given.get("reward_model", [])
+    return [entry for entry in entries if isinstance(entry, dict)] if isinstance(entries, list) else []
 
 
 def _with_nulls(chosen: dict[str, Chosen], catalog: Catalog, where: str) -> dict[str, Chosen]:
@@ -317,6 +345,10 @@ def plan(given: Mapping[str, Any], catalog: Catalog, over: Overrides, *, base: P
     _check_keys(given, where)
     over = replace(over, options=_placed_options(given, over, catalog, base, where))
     given = merged(given, over, where)
+    if given.get("reward_model") and not over.rewards:  # each is a reward of the suite, listed or not
+        listed = [entry for entry in given.get("rewards", []) if isinstance(given.get("rewards"), list)]
+        names = [entry.get("name") for entry in reward_models(given)]
+        given["rewards"] = [*listed, *(name for name in names if isinstance(name, str) and name not in listed)]
     for key in ("tasks", "rewards"):
         if not isinstance(given.get(key), list) or not given[key]:
             raise InputError(
@@ -324,15 +356,22 @@ def plan(given: Mapping[str, Any], catalog: Catalog, over: Overrides, *, base: P
             )
     limit, timeout = _limits(given, where)
     found_tasks = _tasks(given["tasks"], catalog, over, base)
-    chosen = _chosen(given, catalog, base, where)
+    seeds = _seeds(given, where)
+    models = recipes.read(
+        given.get("reward_model", []), catalog, find_task=lambda name: _task(name, catalog, base, over),
+        base=base, where=where, seed=seeds[0],
+    )  # fmt: skip
+    chosen = _chosen(given, models, catalog, base, where)
+    ordered = waves(_with_nulls(chosen, catalog, where), where)
+    recipes.check([one for wave in ordered for one in wave], where)
     unscored = _choice(given.get("unscored"), ("wrong", "exclude"), "unscored", where)
     return Plan(
         name=_value(given, "name", "suite", (str,), where),
         tasks=found_tasks,
-        waves=waves(_with_nulls(chosen, catalog, where), where),
+        waves=ordered,
         metrics=_metrics(given, catalog, where),
         studies=_studies(given, where),
-        seeds=_seeds(given, where),
+        seeds=seeds,
         limit=limit,
         unscored=unscored,
         timeout=timeout,

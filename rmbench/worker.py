@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 from rmbench import guard, rewards, scoring, wire
 from rmbench.api import Runtime
 from rmbench.errors import RMBenchError
-from rmbench.plugins import load_reward
+from rmbench.plugins import load_value
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -57,7 +57,9 @@ def die_with_the_driver() -> None:
     threading.Thread(target=watch, daemon=True).start()
 
 
-def _exactly(stream: BinaryIO) -> Callable[[int], bytes]:
+def exactly(stream: BinaryIO) -> Callable[[int], bytes]:
+    """Return ``read(n) -> exactly n bytes``."""
+
     def read(size: int) -> bytes:
         parts = []
         while size:
@@ -79,7 +81,7 @@ def find(message: dict[str, Any]) -> Any:
     if message["source"] == "module":
         module, _, name = message["use"].rpartition(":")
         return rewards.load_module(module, name)
-    return load_reward(message["distribution"], message["plugin"], message["reward"])
+    return load_value(message["distribution"], message["plugin"], "reward", message["reward"])
 
 
 class Session:
@@ -128,7 +130,7 @@ def main() -> None:
     """Answer messages until the driver closes the pipe or says ``close``."""
     die_with_the_driver()
     requests, replies = private_pipes()
-    read, session = _exactly(requests), Session()
+    read, session = exactly(requests), Session()
     while True:
         try:
             message = wire.decode(read)

@@ -3,14 +3,21 @@
 from collections.abc import Sequence
 from pathlib import Path
 
-from rmbench import Metric, Reward, Task, hookimpl
-from rmbench.builtin import combine, hf, nulls, overlap, rouge, words
+from rmbench import Metric, Reward, RewardModel, Task, hookimpl
+from rmbench.builtin import combine, fitted, hf, nulls, overlap, rouge, words
 
 
 @hookimpl
 def rmbench_rewards() -> Sequence[Reward]:
     """Give the built-in rewards, the null rewards among them."""
-    return [*rouge.REWARDS, *overlap.REWARDS, *words.REWARDS, *combine.REWARDS, *hf.REWARDS, *nulls.REWARDS]
+    mine = (rouge, overlap, words, combine, hf, fitted, nulls)
+    return [reward for module in mine for reward in module.REWARDS]
+
+
+@hookimpl
+def rmbench_reward_models() -> Sequence[RewardModel]:
+    """Give the reward models that can be fitted here."""
+    return ()
 
 
 @hookimpl

@@ -3,14 +3,20 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from rmbench import fitted
 from rmbench.cli.terminal import print_columns, print_json, say
+from rmbench.guard import plain
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from rmbench.options import Option
     from rmbench.plugins import Catalog, Plugin
 
@@ -35,16 +41,32 @@ def _default(option: Option) -> Any:
         return str(option.default)
 
 
-def _rewards(catalog: Catalog) -> list[dict[str, Any]]:
+def _options(build: Callable[..., Any]) -> list[dict[str, Any]]:
     from rmbench.options import options_of
 
+    return [
+        {"name": o.name, "type": o.type, "default": _default(o), "required": o.required}
+        for o in options_of(build).values()
+    ]
+
+
+def _reward_models(catalog: Catalog) -> list[dict[str, Any]]:
+    return [
+        {
+            "name": name, "kind": "reward model", **_who(given.plugin), "version": given.value.version,
+            "doc": _doc(given.value.options.__doc__), "losses": list(given.value.losses),
+            "options": _options(given.value.options),
+        }
+        for name in sorted(catalog.reward_models)
+        for given in catalog.reward_models[name]
+    ]  # fmt: skip
+
+
+def _rewards(catalog: Catalog) -> list[dict[str, Any]]:
     rows = []
     for name in sorted(catalog.rewards):
         for given in catalog.rewards[name]:
-            options = [
-                {"name": o.name, "type": o.type, "default": _default(o), "required": o.required}
-                for o in options_of(given.value.build).values()
-            ]
+            options = _options(given.value.build)
             doc = _doc(given.value.build.__doc__)
             rows.append(
                 {
@@ -125,6 +147,7 @@ def rows_of(what: str | None, catalog: Catalog) -> list[dict[str, Any]]:
     """Return what is installed of one kind, or of all."""
     tables: dict[str, Any] = {
         "rewards": lambda: _rewards(catalog),
+        "reward-models": lambda: _reward_models(catalog),
         "tasks": lambda: _tasks(catalog),
         "metrics": lambda: _metrics(catalog),
         "suites": _suites,
@@ -164,12 +187,17 @@ def list_(
 
 
 def show(
-    name: Annotated[str, typer.Argument(help="A reward, task, metric, suite or plugin.")],
+    name: Annotated[
+        str, typer.Argument(help="A reward, reward model, task, metric, suite or plugin; or the folder of a fit.")
+    ],
     as_json: Annotated[bool, typer.Option("--json", help="An object.")] = False,
 ) -> None:
     """Show one thing: what it is, its options, where it comes from."""
     from rmbench.errors import InputError, did_you_mean
 
+    if Path(name).is_dir() and (fitted.is_checkpoint(Path(name)) or os.sep in name):
+        _show_fit(Path(name), as_json=as_json)
+        return
     catalog = load()
     every = rows_of(None, catalog)
     rows = [row for row in every if name in (row["name"], f"{row['distribution']}:{row['name']}")]
@@ -180,6 +208,21 @@ def show(
         return
     for row in rows:
         _show(row, catalog)
+
+
+def _show_fit(folder: Path, *, as_json: bool) -> None:
+    """Print what a fitted model says of itself: its card, or its recipe as JSON."""
+    from dataclasses import asdict
+
+    found = fitted.inspect(folder)
+    card = folder / "card.md"
+    if as_json:
+        print_json({**asdict(found), "folder": str(folder)}, indent=1)
+    elif card.is_file():
+        for line in card.read_text(encoding="utf-8", errors="replace").split("\n"):
+            sys.stdout.write(plain(line) + "\n")
+    else:
+        sys.stdout.write(f"{found.reward_model}@{found.version}, loss {found.loss}, fitted on {found.task}\n")
 
 
 def _oracle(reward: Any, catalog: Catalog) -> list[str]:
@@ -205,10 +248,16 @@ def _show(row: dict[str, Any], catalog: Catalog) -> None:
     if row["kind"] == "reward":
         given = next(g for g in catalog.rewards[row["name"]] if g.plugin.distribution == row["distribution"])
         doc = inspect.getdoc(given.value.build) or "no description"
+    if row["kind"] == "reward model":
+        model = next(g for g in catalog.reward_models[row["name"]] if g.plugin.distribution == row["distribution"])
+        doc = inspect.getdoc(model.value.options) or "no description"
     lines += [doc, ""]
     if row["kind"] == "reward":
         lines += _oracle(given.value, catalog)
+    if row["kind"] == "reward model":
+        lines += [f"Losses: {', '.join(row['losses'])} (the first is the default).", ""]
     for option in row["options"]:
         default = "required" if option["required"] else f"default {json.dumps(option['default'])}"
-        lines.append(f"  -o {row['name']}.{option['name']}=...  {option['type']}, {default}")
+        before = f"  -o {row['name']}.{option['name']}=..." if row["kind"] == "reward" else f"  {option['name']}"
+        lines.append(f"{before}  {option['type']}, {default}")
     sys.stdout.write("\n".join(lines).rstrip() + "\n")

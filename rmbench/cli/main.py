@@ -11,7 +11,7 @@ import click
 import typer
 
 from rmbench.checks import MOST_PROBLEMS
-from rmbench.cli import bench, catalog, faults, reading, running, scoring, terminal
+from rmbench.cli import bench, catalog, faults, fitting, reading, running, scoring, terminal
 from rmbench.errors import InputErrors, RMBenchError
 
 app = typer.Typer(
@@ -23,6 +23,7 @@ app.command("report")(reading.report)
 app.command("leaderboard")(reading.leaderboard)
 app.command("compare")(reading.compare)
 app.command("score")(scoring.score)
+app.command("fit")(fitting.fit)
 app.command("bench")(bench.bench)
 app.command("list")(catalog.list_)
 app.command("show")(catalog.show)

@@ -18,6 +18,7 @@ from rmbench.cli.catalog import load
 from rmbench.cli.faults import bugs_of
 from rmbench.cli.terminal import Watched, say
 from rmbench.guard import plain
+from rmbench.recipes import EXAMPLE
 
 if TYPE_CHECKING:
     from types import FrameType
@@ -118,20 +119,24 @@ def run(
         options=tuple(option_values(option or [], reward or [])),
         seed=seed, limit=limit, unscored=unscored, timeout=timeout, data_dir=data_dir,
     )  # fmt: skip
-    done = _run(suite_name, settings, over)
+    done = execute(suite_name, settings, over)
     _tell(done, as_json=as_json)
     if done.exit_code:
         raise typer.Exit(done.exit_code)
 
 
-def _run(suite_name: str | None, settings: Settings, over: Overrides) -> Run:
+def execute(suite_name: str | None, settings: Settings, over: Overrides) -> Run:
+    """Run a suite, or fit it alone, watched and interruptible."""
     from rmbench import runs as engine
     from rmbench import suite
+    from rmbench.errors import InputError
     from rmbench.process import Stopped
 
     given, base, where, over = _given(suite_name, settings.out, list(over.tasks), resume=settings.resume, over=over)
     catalog = load()
     plan = suite.plan(given, catalog, over, base=base, where=where)
+    if settings.only_fit and not any(one.recipe for one in plan.rewards):
+        raise InputError("has no [[reward_model]]: there is nothing to fit", where=where, help=EXAMPLE)
     settings = engine.settled(settings, plan)
     interrupt, progress = Interrupt(), Watched()
     interrupt.install()
@@ -141,7 +146,7 @@ def _run(suite_name: str | None, settings: Settings, over: Overrides) -> Run:
             return engine.execute(plan, catalog, settings, progress=progress, stop=interrupt.stop, lenient=lenient)
     except (KeyboardInterrupt, Stopped):
         progress.close()
-        again = f"rmbench run --resume --out {shlex.quote(str(settings.out))}"
+        again = f"rmbench {'fit' if settings.only_fit else 'run'} --resume --out {shlex.quote(str(settings.out))}"
         say(f"\nrmbench: interrupted; what was done is kept. Go on with: {again}")
         raise typer.Exit(128 + (interrupt.signal or signal.SIGINT)) from None
     finally:

@@ -36,7 +36,7 @@ def score(
             )
     options = {key: value for _, key, value in given}
     entry = {"use": reward, "options": options}
-    scorer = stream.Scorer(load(), entry, base=Path.cwd(), timeout=timeout, runtime=Runtime(device=device))
+    scorer = stream.Scorer.named(load(), entry, base=Path.cwd(), timeout=timeout, runtime=Runtime(device=device))
     if file is not None and not file.is_file():
         raise InputError("is no file", where=str(file), help="give a file of JSON lines, or pipe them in")
     lost = 0

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from rmbench.guard import plain
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from rich.progress import Progress as Bar
     from typing_extensions import Buffer
@@ -86,50 +86,97 @@ def print_columns(head: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
 
 
 class Watched:
-    """Progress on stderr: a bar with rows, rows/s and the time left; nothing but warnings off a terminal."""
+    """Progress on stderr: a bar with rows, rows/s and the time left; nothing but warnings off a terminal.
+
+    A fit has a bar of its own, with its loss and accuracy; off a terminal one line says how it ended.
+    """
 
     def __init__(self) -> None:
         self.bar: Bar | None = None
         self.job: Any = None
+        self.fits: dict[str, Any] = {}
+        self.last: dict[str, Mapping[str, Any]] = {}
 
-    def begin(self, rows: int) -> None:
-        """Start the bar."""
-        if not sys.stderr.isatty():
-            return
+    def _open(self) -> Bar | None:
+        """Start the bars where somebody can see them."""
+        if self.bar is not None or not sys.stderr.isatty():
+            return self.bar
         from rich.console import Console
         from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
         columns = (
-            TextColumn("{task.description}", markup=False), BarColumn(), MofNCompleteColumn(), TextColumn("rows"),
-            TextColumn("{task.fields[rate]}", markup=False), TimeRemainingColumn(),
+            TextColumn("{task.description}", markup=False), BarColumn(), MofNCompleteColumn(),
+            TextColumn("{task.fields[unit]}", markup=False), TextColumn("{task.fields[rate]}", markup=False),
+            TimeRemainingColumn(),
         )  # fmt: skip
         self.bar = Progress(*columns, console=Console(stderr=True), transient=True)
         self.bar.start()
-        self.job = self.bar.add_task("scoring", total=rows, rate="")
+        return self.bar
+
+    def begin(self, rows: int) -> None:
+        """Start the bar."""
+        if bar := self._open():
+            self.job = bar.add_task("scoring", total=rows, rate="", unit="rows")
 
     def advance(self, reward: str, task: str, rows: int) -> None:
         """Move the bar."""
-        if self.bar is not None:
-            speed = self.bar.tasks[0].speed
+        if self.bar is not None and self.job is not None:
+            speed = next(one.speed for one in self.bar.tasks if one.id == self.job)
             rate = f"{speed:,.0f} rows/s" if speed else ""
             self.bar.update(self.job, advance=rows, description=plain(f"{reward} on {task}"), rate=rate)
 
+    def fitting(self, name: str, step: Mapping[str, Any]) -> None:
+        """Move the bar of a fit: rows scored for its features, then steps with loss and accuracy."""
+        self.last[name] = {
+            **self.last.get(name, {}),
+            **{key: value for key, value in step.items() if value is not None},
+        }
+        bar = self._open()
+        if bar is None:
+            return
+        if name not in self.fits:
+            self.fits[name] = bar.add_task(plain(f"fitting {name}"), total=None, rate="", unit="steps")
+        told = self.last[name]
+        if "step" in told:
+            bar.update(self.fits[name], completed=told["step"], total=told.get("steps"), rate=fit_words(told))
+        else:
+            bar.update(
+                self.fits[name], advance=told["scored"], total=told["rows"], unit="rows", rate="scoring features"
+            )
+
+    def fitted(self, name: str) -> None:
+        """Take the bar of a fit away and say how it ended."""
+        if self.bar is not None and name in self.fits:
+            self.bar.remove_task(self.fits.pop(name))
+        told = self.last.pop(name, {})
+        if "step" in told:
+            self._line(f"fitted {name}: {fit_words(told)} after {told['step']} steps")
+
     def stage(self, what: str) -> None:
         """Say what is being done now."""
-        if self.bar is not None:
+        if self.bar is not None and self.job is not None:
             self.bar.update(self.job, description=plain(what))
 
     def warn(self, message: str) -> None:
         """Print a warning above the bar."""
+        self._line(f"warning: {message}")
+
+    def _line(self, words: str) -> None:
         if self.bar is not None:
             from rich.text import Text
 
-            self.bar.console.print(Text(plain(f"warning: {message}")))
+            self.bar.console.print(Text(plain(words)))
         else:
-            say(f"rmbench: warning: {message}")
+            say(f"rmbench: {words}")
 
     def close(self) -> None:
         """Take the bar away."""
         if self.bar is not None:
             self.bar.stop()
             self.bar = None
+
+
+def fit_words(told: Mapping[str, Any]) -> str:
+    """Return loss and dev accuracy of a fit as words."""
+    names = (("loss", "loss"), ("accuracy", "dev accuracy"))
+    return ", ".join(f"{word} {told[key]:.3f}" for key, word in names if isinstance(told.get(key), int | float))

@@ -1,0 +1,136 @@
+"""Fit one reward model for the driver in a process of its own: ``python -m rmbench.fitter``.
+
+One message comes in: the model's name, the task's card, loss, options and the scores of the rewards it uses. Messages
+go out: how far it is, then how it ended. SIGTERM makes it save its state and end.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+from dataclasses import asdict, replace
+from pathlib import Path
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any
+
+from rmbench import fitted, guard, judgements, options, plugins, wire
+from rmbench.api import Runtime, Task
+from rmbench.errors import RMBenchError
+from rmbench.judged import Fitting, Interrupted
+from rmbench.kernel.models.files import object_of
+from rmbench.store import canonical, write_whole
+from rmbench.worker import die_with_the_driver, exactly, private_pipes
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+    from typing import BinaryIO
+
+    from rmbench.judged import Judgements, RewardModel
+
+# Weights must not depend on how many processors there are. Read when numpy and torch are first imported.
+ONE_THREAD = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMBA_NUM_THREADS")
+
+
+def packed(task: Task) -> dict[str, Any]:
+    """Return a card as JSON values."""
+    return {
+        **asdict(replace(task, data={}, sha256={})),
+        "data": {split: str(path) for split, path in task.data.items()}, "sha256": dict(task.sha256),
+    }  # fmt: skip
+
+
+def unpacked(card: Mapping[str, Any]) -> Task:
+    """Return the card of ``packed``."""
+    lists = {key: tuple(value) for key, value in card.items() if isinstance(value, list)}
+    data = MappingProxyType({split: Path(path) for split, path in card["data"].items()})
+    return Task(**{**card, **lists, "data": data, "sha256": MappingProxyType(card["sha256"])})
+
+
+class Stop:
+    """Whether SIGTERM came."""
+
+    def __init__(self) -> None:
+        self.asked = False
+        signal.signal(signal.SIGTERM, self._take)
+        signal.signal(signal.SIGINT, signal.SIG_IGN)  # the driver's to answer
+
+    def _take(self, *_: object) -> None:
+        self.asked = True
+
+    def __call__(self) -> bool:
+        """Return it."""
+        return self.asked
+
+
+def fit(message: Mapping[str, Any], tell: Callable[[Mapping[str, Any]], None], stop: Callable[[], bool]) -> None:
+    """Fit what a message names, and write into its config.json what it is."""
+    model: RewardModel = plugins.load_value(
+        message["distribution"], message["plugin"], "reward-model", message["model"]
+    )
+    given = guard.call(model.options, **options.typed(model.options, message["options"]))
+    data = judgements.read(unpacked(message["task"]), seed=message["seed"])
+    columns = ({name: tuple(column) for name, column in message["scores"][split].items()} for split in ("train", "dev"))
+    data = judgements.with_scores(data, *columns)
+    folder = Path(message["folder"])
+    fitting = Fitting(folder, message["recipe"], Runtime(**message["runtime"]), tell, stop)
+    made = _called(model, data, message["loss"], given, fitting)
+    if Path(made) != folder:
+        raise TypeError(f"fit returned {made!r}, expected the folder it was given")
+    _sign(folder, message["recipe"])
+
+
+def _called(model: RewardModel, data: Judgements, loss: str, given: Any, fitting: Fitting) -> Any:
+    """Fit; what is no error of ours becomes ``guard.Foreign``."""
+    try:
+        return model.fit(data, loss, given, fitting)
+    except (Interrupted, RMBenchError, KeyboardInterrupt):
+        raise
+    except BaseException as error:  # a Rust panic is no Exception
+        raise guard.Foreign(error) from error
+
+
+def _sign(folder: Path, recipe: Mapping[str, Any]) -> None:
+    """Put the recipe into config.json: with it the folder is a checkpoint of ours."""
+    path = folder / fitted.CONFIG
+    config = object_of(path, "the configuration that fit wrote")
+    write_whole(path, canonical({**config, fitted.RECIPE: dict(recipe)}))
+
+
+def answer(message: Mapping[str, Any], tell: Callable[[Mapping[str, Any]], None]) -> dict[str, Any]:
+    """Fit, and return how that ended."""
+    try:
+        fit(message, tell, Stop())
+    except Interrupted:
+        return {"ok": False, "error": "interrupted"}
+    except RMBenchError as error:
+        return {"ok": False, "error": "refused", "message": error.what, "where": error.where, "help": error.help}
+    except guard.Foreign as error:
+        return {"ok": False, "error": "raised", "message": str(error), "traceback": error.traceback}
+    except Exception as error:  # noqa: BLE001 - the driver says it of this model, and goes on with others
+        foreign = guard.Foreign(error)
+        return {"ok": False, "error": "raised", "message": str(foreign), "traceback": foreign.traceback}
+    return {"ok": True}
+
+
+def _write(stream: BinaryIO, message: Mapping[str, Any]) -> None:
+    frame = wire.encode(message)
+    while frame:
+        frame = frame[stream.write(frame) :]
+
+
+def main() -> None:
+    """Read the one message, fit, and say how it ended."""
+    for name in ONE_THREAD:
+        os.environ[name] = "1"
+    die_with_the_driver()
+    requests, replies = private_pipes()
+    message = wire.decode(exactly(requests))
+    reply = answer(message, lambda step: _write(replies, {"step": dict(step)}))
+    sys.stdout.flush()
+    sys.stderr.flush()
+    _write(replies, reply)
+
+
+if __name__ == "__main__":
+    main()

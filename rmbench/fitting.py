@@ -1,0 +1,304 @@
+"""Fit the reward models of a plan: each once, in a process of its own, into ``RUN/training/NAME``."""
+
+from __future__ import annotations
+
+import json
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import asdict, dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+from rmbench import content, fitter, judgements, rewards
+from rmbench.errors import InputError, PluginError, RunFolderError
+from rmbench.process import Broken, Failed, Stopped, Worker
+from rmbench.source import BATCH_ROWS
+from rmbench.store import canonical, faults, folder_name, write_whole
+from rmbench.stream import Scorer
+
+if TYPE_CHECKING:
+    import threading
+    from collections.abc import Iterator, Mapping, Sequence
+    from pathlib import Path
+
+    from rmbench.api import Batch, Runtime
+    from rmbench.judged import Judgements
+    from rmbench.judgements import Columns
+    from rmbench.rewards import Chosen
+    from rmbench.source import Source
+    from rmbench.suite import Plan
+
+DONE = ".done.json"  # hidden: what was fitted and what came of it, for --resume
+SAVING = 30.0  # seconds that an interrupted fit has to save its state
+FEED = {"references": "references", "contexts": "contexts"}
+
+
+@dataclass(frozen=True, slots=True)
+class Fit:
+    """A reward of the plan that is fitted, and its data."""
+
+    chosen: Chosen
+    data: Judgements
+
+    @property
+    def recipe(self) -> Any:
+        """How it is fitted."""
+        return self.chosen.recipe
+
+
+def prepare(plan: Plan, sources: Sequence[Source]) -> tuple[dict[str, Fit], list[str]]:
+    """Read the data of every reward model of a plan and check that it can be fitted, before anything is written.
+
+    Returns:
+        The fits by name, in an order in which each finds the rewards it uses; and warnings.
+
+    Raises:
+        InputError: a wrong row, no pairs or ratings where the loss needs them, or a reward that the data cannot feed.
+    """
+    fits: dict[str, Fit] = {}
+    warnings: list[str] = []
+    by_name = {chosen.name: chosen for chosen in plan.rewards}
+    read: dict[str, Judgements] = {}
+    for chosen in (one for wave in plan.waves for one in wave if one.recipe is not None):
+        fit = fits[chosen.name] = Fit(chosen, _data(chosen, read, warnings))
+        judgements.check_loss(fit.data, fit.recipe.loss, f"[[reward_model]] {chosen.name}")
+        _check_fed(chosen, by_name, fit.data)
+        warnings += _meeting(fit, sources)
+    return fits, list(dict.fromkeys(warnings))
+
+
+def _data(chosen: Chosen, read: dict[str, Judgements], warnings: list[str]) -> Judgements:
+    """Return the judgements of a fit; models of one task share them."""
+    recipe: Any = chosen.recipe
+    key = json.dumps([str(path) for path in recipe.task.data.values()])
+    if key not in read:
+        odd: list[str] = []
+        read[key] = judgements.read(recipe.task, seed=recipe.seed, warn=odd.append)
+        warnings += [f"task {recipe.task.name}, which is fitted on: {one}" for one in odd]
+    return read[key]
+
+
+def _check_fed(chosen: Chosen, by_name: Mapping[str, Chosen], data: Judgements) -> None:
+    """Raise where a reward that the model learns from needs what the train rows have not."""
+    batch = data.train.batch
+    there = {"references": any(batch.references), "contexts": any(one is not None for one in batch.contexts)}
+    for name in _closure(chosen, by_name):
+        lacking = sorted(column for column in by_name[name].needs if not there.get(column, True))
+        if lacking:
+            raise InputError(
+                f"the reward {name!r} needs {' and '.join(lacking)}, which the train rows of {data.task.name} have not",
+                where=f"[[reward_model]] {chosen.name}", help="leave it out of the features",
+            )  # fmt: skip
+
+
+def _closure(chosen: Chosen, by_name: Mapping[str, Chosen]) -> list[str]:
+    """Return the names of the rewards that this one uses, and that these use."""
+    found: dict[str, None] = {}
+    waiting = list(chosen.uses)
+    while waiting:
+        name = waiting.pop(0)
+        if name not in found:
+            found[name] = None
+            waiting += by_name[name].uses
+    return list(found)
+
+
+def _meeting(fit: Fit, sources: Sequence[Source]) -> Iterator[str]:
+    """Warn of prompts that a fit reads and a study measures on."""
+    known = {sample.prompt for part in (fit.data.train, fit.data.dev) for sample in part.samples}
+    for source in sources:
+        prompts = {sample.prompt for sample in source.read()}
+        if both := len(prompts & known):
+            yield (
+                f"reward model {fit.chosen.name}: {both} of {len(prompts)} test prompts of {source.task.name} "
+                "are among those it is fitted on: its numbers there flatter it"
+            )
+
+
+def place(plan: Plan, run: Path) -> Plan:
+    """Return the plan with the checkpoint folder of each fitted reward as its option ``path``."""
+    waves = tuple(
+        tuple(
+            replace(one, options={"path": str(folder_of(run, one.name))}) if one.recipe is not None else one
+            for one in wave
+        )
+        for wave in plan.waves
+    )
+    return replace(plan, waves=waves)
+
+
+def folder_of(run: Path, name: str) -> Path:
+    """Return where the checkpoint of a reward model of this run stands."""
+    return run / "training" / folder_name(name)
+
+
+def stage(
+    plan: Plan, fits: Mapping[str, Fit], run: Path, runtime: Runtime, *, workers: int, told: tuple[threading.Event, Any]
+) -> tuple[Plan, dict[str, str]]:
+    """Fit every reward model of a plan into its run folder.
+
+    Args:
+        plan: the plan.
+        fits: of ``prepare``.
+        run: the run folder.
+        runtime: device, dtype and seed.
+        workers: how many are fitted at once.
+        told: the event that a signal sets, and who is told how far it is.
+
+    Returns:
+        The plan with the checkpoints as the options of their rewards, and why models could not be fitted, by name.
+
+    Raises:
+        Stopped: the user interrupted; the state of what was being fitted is kept.
+    """
+    placed = place(plan, run)
+    stop, progress = told
+    every = Fits(placed, fits, run, runtime, stop=stop, progress=progress)
+    every.all(workers)
+    return placed, every.failures
+
+
+class Fits:
+    """Fits the reward models of a plan into a run folder.
+
+    ``failures`` holds, by name, why a model could not be fitted.
+    """
+
+    def __init__(
+        self, plan: Plan, fits: Mapping[str, Fit], run: Path, runtime: Runtime, *, stop: threading.Event, progress: Any
+    ) -> None:
+        self.plan = plan
+        self.fits = fits
+        self.run = run
+        self.runtime = runtime
+        self.stop = stop
+        self.progress = progress
+        self.failures: dict[str, str] = {}
+        self.by_name = {chosen.name: chosen for chosen in plan.rewards}
+
+    def all(self, workers: int) -> None:
+        """Fit every model, wave by wave, several at a time.
+
+        Raises:
+            Stopped: the user interrupted; the state of what was being fitted is kept.
+        """
+        for wave in self.plan.waves:
+            mine = [self.fits[chosen.name] for chosen in wave if chosen.recipe is not None]
+            with ThreadPoolExecutor(max(1, workers)) as pool:
+                try:
+                    jobs = [pool.submit(self.one, fit) for fit in mine]
+                    for job in jobs:
+                        job.result()
+                except BaseException:
+                    self.stop.set()
+                    raise
+
+    def one(self, fit: Fit) -> None:
+        """Fit one model, or find it fitted."""
+        name = fit.chosen.name
+        used = _closure(fit.chosen, self.by_name)
+        if broken := [one for one in used if one in self.failures]:
+            self.failures[name] = f"it uses {', '.join(broken)}, which could not be fitted"
+            return
+        defined = {one: rewards.defined(self.by_name[one], self.by_name, backends=False) for one in fit.chosen.uses}
+        recipe = fit.recipe.record(defined)
+        folder = folder_of(self.run, name)
+        if self._done(folder, recipe):
+            return
+        try:
+            columns = self._columns(fit, used)
+            self._fit(fit, folder, recipe, columns)
+        except (Broken, Failed, PluginError) as error:
+            self.failures[name] = str(error)
+            return
+        finally:
+            self.progress.fitted(name)
+        write_whole(folder / DONE, canonical({"recipe": recipe, "sha256": content.digest(folder)}))
+
+    def _done(self, folder: Path, recipe: Mapping[str, Any]) -> bool:
+        """Whether the folder holds this fit, complete and as it was written."""
+        if not (folder / DONE).is_file():
+            return False
+        done = json.loads((folder / DONE).read_bytes())
+        if done["recipe"] != json.loads(canonical(recipe)):
+            raise RunFolderError("holds another fit", where=str(folder), help="choose another --out")
+        if done["sha256"] != content.digest(folder):
+            raise RunFolderError(
+                "was changed since it was fitted", where=str(folder),
+                help="put it back, or move the folder away and it is fitted again",
+            )  # fmt: skip
+        return True
+
+    def _columns(self, fit: Fit, used: Sequence[str]) -> tuple[Columns, Columns]:
+        """Score the rows of a fit with the rewards that it learns from."""
+        if not used:
+            return {}, {}
+        order = [one for wave in self.plan.waves for one in wave if one.name in used]
+        scorer = Scorer(order, timeout=self.plan.timeout, runtime=self.runtime, stop=self.stop)
+        try:
+            train, dev = (self._scored(scorer, fit, part.batch) for part in (fit.data.train, fit.data.dev))
+        finally:
+            scorer.close()
+        for name, ledger in scorer.ledgers.items():
+            if ledger.lost:
+                self.progress.warn(
+                    f"reward model {fit.chosen.name}: {name} failed on {ledger.lost} of the rows it is fitted on"
+                )
+        return train, dev
+
+    def _scored(self, scorer: Scorer, fit: Fit, batch: Batch) -> Columns:
+        columns: dict[str, list[float | None]] = {name: [] for name in fit.chosen.uses}
+        for rows in _pieces(batch.groups):
+            found = scorer.columns(batch.take(rows))
+            self.progress.fitting(fit.chosen.name, {"scored": len(rows), "rows": len(batch)})
+            for name in columns:
+                columns[name] += found[name]
+        return {name: tuple(column) for name, column in columns.items()}
+
+    def _fit(self, fit: Fit, folder: Path, recipe: Mapping[str, Any], columns: tuple[Columns, Columns]) -> None:
+        with faults(folder):
+            folder.mkdir(parents=True, exist_ok=True)
+        log = self.run / "logs" / f"fit-{folder.name}.log"
+        with faults(log):
+            log.parent.mkdir(exist_ok=True)
+        model = fit.recipe
+        worker = Worker("rmbench.fitter", timeout=0, stop=self.stop, log=log)
+        try:
+            worker.send(
+                {
+                    "distribution": model.plugin.distribution, "plugin": model.plugin.name, "model": model.model.name,
+                    "task": fitter.packed(model.task), "seed": model.seed, "loss": model.loss,
+                    "options": dict(model.options), "folder": str(folder), "recipe": dict(recipe),
+                    "runtime": asdict(self.runtime), "scores": {"train": columns[0], "dev": columns[1]},
+                }
+            )  # fmt: skip
+            while "step" in (reply := worker.receive()):
+                self.progress.fitting(fit.chosen.name, reply["step"])
+        except Stopped:
+            worker.end(SAVING)
+            raise
+        finally:
+            worker.kill()
+        _raise(reply, fit.chosen.name)
+
+
+def _raise(reply: Mapping[str, Any], name: str) -> None:
+    """Raise what the fitter says went wrong."""
+    if reply["ok"]:
+        return
+    if reply["error"] == "interrupted":
+        raise Stopped
+    if reply["error"] == "refused":
+        place = reply["where"] or f"[[reward_model]] {name}"
+        raise Broken(f"{place}: {reply['message']}" + (f" ({reply['help']})" if reply["help"] else ""))
+    raise Broken(f"its fit raised {reply['message']}", reply["traceback"])
+
+
+def _pieces(groups: Sequence[str]) -> Iterator[list[int]]:
+    """Yield row indices of whole samples, up to BATCH_ROWS rows where samples allow it."""
+    held: list[int] = []
+    for row, group in enumerate(groups):
+        if len(held) >= BATCH_ROWS and group != groups[row - 1]:
+            yield held
+            held = []
+        held.append(row)
+    if held:
+        yield held
