@@ -6,14 +6,16 @@ said of one text. Each is a mean over its examples, at least 0, lower is better,
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
-from typing import ClassVar, Literal
+from typing import TYPE_CHECKING, ClassVar, Literal
 
 import torch
 from torch import Tensor
 from torch.nn import functional
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
 
 Kind = Literal["pairs", "points"]
 MARGINS: Mapping[str, float] = MappingProxyType({"hinge": 1.0, "bradley-terry": 0.0})

@@ -25,12 +25,13 @@ class Training:
         batch: pairs (pair losses) or rows (point losses) of a step, from 1; the last step of an epoch may have fewer.
         learning_rate: peak rate of AdamW, above 0.
         weight_decay: AdamW's, decoupled, from 0; of matrices only, neither of biases nor of norms.
-        schedule: of the rate after warm-up: ``constant``; ``linear`` and ``cosine`` fall to 0; ``step`` is multiplied by
-            ``decay`` after each third; ``exponential`` falls by ``decay`` over all its steps.
+        schedule: of the rate after warm-up: ``constant``; ``linear`` and ``cosine`` fall to 0; ``step`` is multiplied
+            by ``decay`` after each third; ``exponential`` falls by ``decay`` over all its steps.
         decay: factor of ``step`` and ``exponential``, above 0, at most 1.
         warmup: share of the steps over which the rate rises to its peak, from 0 to below 1.
         clip: greatest norm of the gradient, above 0; 0: none.
-        patience: evaluations in a row without a better dev accuracy after which training stops; 0: never.
+        patience: evaluations in a row without a better dev accuracy (or an equal one with a lower dev loss) after which
+            training stops; 0: never.
         evaluations: how often dev is scored, evenly over the steps, from 1.
         margin: how far the better text must be ahead in a pair loss; None: 1 for hinge, 0 for bradley-terry.
         rating_margin: what a point of difference between the two ratings adds to that margin, from 0.
@@ -74,6 +75,11 @@ def number(
     plain = isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
     if plain and isinstance(value, int | float) and least <= value <= most and above < value < below:
         return
-    bounds = ((f"from {least:g}", least), (f"above {above:g}", above), (f"up to {most:g}", most), (f"below {below:g}", below))
+    bounds = (
+        (f"from {least:g}", least),
+        (f"above {above:g}", above),
+        (f"up to {most:g}", most),
+        (f"below {below:g}", below),
+    )
     words = " ".join(word for word, bound in bounds if math.isfinite(bound))
     raise ValueError(f"{name} is {value!r}, expected a finite number {words}".rstrip())

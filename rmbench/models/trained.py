@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
 
 Stopped = Literal["steps", "patience", "seconds", "exact"]
 
@@ -19,8 +21,8 @@ class Trained:
         accuracy: pairwise accuracy of these weights on dev, in [0, 1], a tie counting one half; None where dev has no
             pairs.
         curve: one row per evaluation: ``step``, ``loss`` (mean over the steps since the row before, at their weights),
-            ``lr`` (of the last of these steps), ``accuracy`` (dev; None without pairs), ``dev_loss`` (None where dev has
-            nothing for the loss).
+            ``lr`` (of the last of these steps), ``accuracy`` (dev; None without pairs), ``dev_loss`` (None where dev
+            has nothing for the loss).
         stopped: by what: all steps made, patience at an end, seconds spent, or ``exact``: solved, without steps.
         shift, scale: the learner was trained on (rating - shift) / scale, so that shift + scale * its score is on the
             raters' scale. 0 and 1 for every loss but ``squared``.
