@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import shutil
 import warnings
 from dataclasses import asdict, dataclass, field, fields
 from typing import TYPE_CHECKING, Any
@@ -19,6 +18,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load as load_tensors
 from safetensors.torch import save as save_tensors
 
+from rmbench.models.checkpoint import STATE
 from rmbench.store import canonical, write_whole
 
 if TYPE_CHECKING:
@@ -30,7 +30,6 @@ if TYPE_CHECKING:
 
     from rmbench.models.trained import Stopped
 
-FOLDER = ".state"
 SCHEMA = 1
 KEPT = 2  # states: the newest and the one before it
 
@@ -102,7 +101,7 @@ def save(folder: Path, key: str, progress: Progress, parts: Parts) -> None:
         progress: where the fit stands.
         parts: module, optimizer, schedule and best weights.
     """
-    place = folder / FOLDER
+    place = folder / STATE
     data = save_tensors(_tensors(parts))
     body = {
         "schema": SCHEMA, "key": key, "tensors": hashlib.sha256(data).hexdigest(), "progress": asdict(progress),
@@ -124,7 +123,7 @@ def restore(folder: Path, key: str, parts: Parts) -> Progress | None:
         Where the fit stands; None where it has to start afresh. Each state that does not verify is deleted, with a
         ``StateWarning`` that names it.
     """
-    place = folder / FOLDER
+    place = folder / STATE
     if not place.is_dir():
         return None
     for step in sorted(_steps(place), reverse=True):
@@ -138,11 +137,6 @@ def restore(folder: Path, key: str, parts: Parts) -> Progress | None:
             for file in place.glob(f"{name}.*"):
                 file.unlink()
     return None
-
-
-def clear(folder: Path) -> None:
-    """Remove the state of a fit that is over."""
-    shutil.rmtree(folder / FOLDER, ignore_errors=True)
 
 
 class _Unusable(Exception):

@@ -96,8 +96,8 @@ def train(learner: Learner, judgements: Judgements, loss: str, training: Trainin
     scorer gives ``trained.shift + trained.scale * score`` to be on the raters' scale.
 
     Weights are best where the pairwise accuracy on dev is highest, among equals where the loss on dev is lowest (it
-    alone decides without dev pairs), and without anything on dev at the last step. An interrupted fit in ``fitting.folder`` is
-    gone on with.
+    alone decides without dev pairs), and without anything on dev at the last step. An interrupted fit in
+    ``fitting.folder`` is gone on with.
 
     Args:
         learner: the model; its module is on ``fitting.runtime.device``.
