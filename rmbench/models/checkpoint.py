@@ -1,8 +1,8 @@
 """The checkpoint of a fitted model: written whole or not at all, read as untrusted data; no pickle, no code, no torch.
 
 ``model.safetensors``, ``config.json``, ``card.md``, ``log.jsonl`` and the files of a tokenizer are a function of the
-fit, byte for byte. config.json is written last: a folder without one holds no checkpoint. ``.state`` (of an unfinished fit)
-and ``.measures.json`` (what it took) are hidden and no part of what the folder says.
+fit, byte for byte. config.json is written last: a folder without one holds no checkpoint. ``.state`` (of an unfinished
+fit) and ``.measures.json`` (what it took) are hidden and no part of what the folder says.
 """
 
 from __future__ import annotations
@@ -219,9 +219,13 @@ def _array(entry: Mapping[str, Any]) -> np.ndarray:
 
 def _check_finite(name: str, array: np.ndarray | np.generic, where: Path) -> None:
     if array.dtype.kind == "f" and not np.isfinite(array).all():
-        raise wrong(
-            f"the weights {name!r} hold NaN or infinity", where, "no score of this model means anything: fit again"
-        )
+        raise _not_finite(name, where)
+
+
+def _not_finite(name: str, where: Path) -> InputError:
+    return wrong(
+        f"the weights {name!r} hold NaN or infinity", where, "no score of this model means anything: fit again"
+    )
 
 
 def _check_name(name: str) -> None:
