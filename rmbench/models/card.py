@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import platform
+from collections.abc import Mapping
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import PurePath
 from typing import TYPE_CHECKING, Any
@@ -11,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from rmbench.models.balance import FEWEST, balance, length_baseline
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Iterable, Sequence
 
     from rmbench.judged import Fitting, Judgements
     from rmbench.models.balance import Balance, LengthBaseline
@@ -61,7 +62,7 @@ def card(
 def length_warning(judgements: Judgements, trained: Trained) -> str | None:
     """Return a sentence where a reward that sees the length alone does as well as the model, else None.
 
-    Both are pairwise accuracies, the model's on dev, the other's on dev or, where that has fewer than 20 pairs, on train.
+    Both are pairwise accuracies, the model's on dev, the other's on dev, or on train where dev has fewer than 20 pairs.
     """
     baseline = length_baseline(judgements)
     if baseline is None or trained.accuracy is None or baseline.accuracy < trained.accuracy:
@@ -96,7 +97,7 @@ def _warnings(judgements: Judgements, trained: Trained) -> list[str]:
         found.append("**Not reproducible**: a budget of seconds was set, so the weights depend on the machine's speed.")
     if (trained.shift, trained.scale) != (0.0, 1.0):
         found.append(
-            f"Ratings were standardised for learning (mean {trained.shift:.6g}, deviation {trained.scale:.6g} of train);"
+            f"Ratings were standardised (train's mean {trained.shift:.6g} and deviation {trained.scale:.6g});"
             " scores are on the raters' scale."
         )
     return found
@@ -127,7 +128,7 @@ def _facts(
 
 def _options(recipe: Mapping[str, Any]) -> Mapping[str, Any]:
     found = recipe.get("options")
-    return found if isinstance(found, dict) else {}
+    return found if isinstance(found, Mapping) else {}
 
 
 def _word(value: Any) -> str:
