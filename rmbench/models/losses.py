@@ -56,8 +56,10 @@ class PointLoss:
 
     def __call__(self, score: Tensor, target: Tensor) -> Tensor:
         """Return the mean loss of the texts."""
-        _columns(self.name, score=score, target=target.to(score.dtype) if isinstance(target, Tensor) else target)
-        return self.each(score, target.to(score.dtype)).mean()
+        if isinstance(score, Tensor) and isinstance(target, Tensor):  # whole numbers and flags are targets too
+            target = target.to(score.dtype)
+        _columns(self.name, score=score, target=target)
+        return self.each(score, target).mean()
 
 
 def hinge(ahead: Tensor) -> Tensor:
@@ -73,10 +75,11 @@ def bradley_terry(ahead: Tensor) -> Tensor:
     """Return -log sigmoid(ahead) of each pair, ``ahead`` being better - worse - margin.
 
     Bradley and Terry (1952): the chance that one is preferred is the sigmoid of the difference; as the loss of reward
-    models in Ouyang et al. (2022), with a margin in Touvron et al. (2023, Llama 2). softplus(-ahead) is the same
-    number and does not overflow.
+    models in Ouyang et al. (2022), with a margin in Touvron et al. (2023, Llama 2). Computed as softplus(-ahead) =
+    log(1 + exp(-|ahead|)) + max(0, -ahead), which does not overflow; torch's softplus is cut off at 20, its logsigmoid
+    is not.
     """
-    return functional.softplus(-ahead)
+    return -functional.logsigmoid(ahead)
 
 
 def squared(score: Tensor, target: Tensor) -> Tensor:
