@@ -38,8 +38,9 @@ if TYPE_CHECKING:
 __all__ = ["Learner", "Split", "Trained", "order", "reproducible", "train"]
 
 Split = Literal["train", "dev"]
-SAVES = 10  # states over the steps
+SAVES = 10  # states over the steps; one more where the last is SAVE_SECONDS ago
 SAVE_SECONDS, TELL_SECONDS = 30.0, 0.5
+LEAST_SECONDS, LEAST_SHARE = 1.0, 20.0  # no state sooner after the last, nor sooner than so many times what it took
 
 
 class Learner(Protocol):
@@ -210,7 +211,7 @@ def _run(course: Course, progress: Progress) -> None:
     batches = _batches(course, progress.step)
     due = {max(1, round(at * training.steps / training.evaluations)) for at in range(1, training.evaluations + 1)}
     before, started = progress.seconds, time.monotonic()
-    told = saved = started
+    told, saved, cost = started, started, 0.0
     while progress.stopped is None:
         if fitting.stop():
             save(fitting.folder, course.key, progress, course.parts)
@@ -227,12 +228,19 @@ def _run(course: Course, progress: Progress) -> None:
         if evaluated:
             _evaluate(course, progress, rate)
         now = time.monotonic()
-        if progress.stopped or progress.step % max(1, training.steps // SAVES) == 0 or now - saved > SAVE_SECONDS:
+        if _is_due(course, progress, since=now - saved, cost=cost):
             save(fitting.folder, course.key, progress, course.parts)
             saved = time.monotonic()
+            cost = saved - now
         if evaluated or now - told > TELL_SECONDS:
             _tell(course, progress)
             told = now
+
+
+def _is_due(course: Course, progress: Progress, *, since: float, cost: float) -> bool:
+    """Whether the state is to be saved: seconds since the last time, and those that it took."""
+    mark = progress.step % max(1, course.training.steps // SAVES) == 0 or progress.stopped is not None
+    return (mark or since > SAVE_SECONDS) and since > max(LEAST_SECONDS, LEAST_SHARE * cost)
 
 
 def _batches(course: Course, step: int) -> Iterator[list[int]]:
