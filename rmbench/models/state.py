@@ -166,6 +166,8 @@ def _body(path: Path, key: str) -> dict[str, Any]:
         whole = json.loads(path.read_bytes())
         body = whole["state"]
         right = hashlib.sha256(canonical(body)).hexdigest() == whole["sha256"]
+    except FileNotFoundError as error:
+        raise _Unusable(f"it was not written to its end, {path.name} is missing") from error
     except (OSError, ValueError, TypeError, KeyError, RecursionError) as error:
         raise _Unusable(f"cannot be read ({type(error).__name__})") from error
     if not right:
