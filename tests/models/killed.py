@@ -24,7 +24,7 @@ STEPS = 40
 OPTIONS = {
     "bradley-terry": Training(steps=STEPS, batch=7, learning_rate=0.02, schedule="cosine", evaluations=8, patience=0),
     "hinge": Training(
-        steps=STEPS, batch=64, learning_rate=0.004, schedule="step", warmup=0.0, evaluations=40, patience=8
+        steps=STEPS, batch=64, learning_rate=0.015, schedule="step", warmup=0.0, evaluations=40, patience=5
     ),
 }
 
