@@ -1,6 +1,8 @@
 """The linear reward model, w * x + b: ridge regression solved exactly, else trained with AdamW from 0.
 
-A pair loss sees differences of scores only, in which b cancels: there b stays 0.
+A pair loss sees differences of scores only. What is the same on both sides of every pair, b and the features of a
+prompt, cancels in them: its weight is 0. (Left to AdamW, which divides a gradient by its size, it would be made of
+rounding.)
 """
 
 from __future__ import annotations
@@ -33,7 +35,10 @@ if TYPE_CHECKING:
 
 ROWS = 256  # that are multiplied at once
 PAIRS = ("hinge", "bradley-terry")
-CANCELS = "A loss of pairs sees differences of scores, in which the bias cancels: it is 0, and 0 is no boundary."
+CANCELS = (
+    "A loss of pairs sees differences of scores, in which the bias cancels, and what both texts of every pair share: "
+    "these weights are 0, and a score of 0 is no boundary."
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -155,18 +160,23 @@ def _scores(table: Table, weights: Weights) -> np.ndarray:
 
 @dataclass(frozen=True, slots=True)
 class Learner:
-    """What ``training.train`` trains: a module that takes rows of features, float32 (n, width), to (n, 1)."""
+    """What ``training.train`` trains: a module that takes rows of features, float32 (n, width), to (n, 1).
+
+    ``seen``, bool (width,), says which features are not 0; None: all.
+    """
 
     module: torch.nn.Module
     tables: Mapping[str, Table]
     device: str
+    seen: np.ndarray | None = None
 
     def scores(self, split: str, rows: Sequence[int]) -> torch.Tensor:
         """Return the scores of rows, float32 (len(rows),)."""
         import torch
 
-        given = torch.from_numpy(self.tables[split].rows(rows).astype(np.float32)).to(self.device)
-        found: torch.Tensor = self.module(given)[:, 0]
+        table = self.tables[split].rows(rows)
+        table = table if self.seen is None else table * self.seen
+        found: torch.Tensor = self.module(torch.from_numpy(table.astype(np.float32)).to(self.device))[:, 0]
         return found
 
 
@@ -175,14 +185,27 @@ def _trained(prepared: Prepared, loss: str, options: Linear, fitting: Fitting) -
 
     from rmbench.models.training import reproducible, train
 
+    pairs = loss in PAIRS
     with reproducible(fitting.runtime):  # which puts the random state back that making a layer uses up
-        module = torch.nn.Linear(prepared.width, 1)
-        torch.nn.init.zeros_(module.weight)
-        torch.nn.init.zeros_(module.bias)
-    learner = Learner(module.to(fitting.runtime.device), prepared.tables, fitting.runtime.device)
+        module = torch.nn.Linear(prepared.width, 1, bias=not pairs)
+        for one in module.parameters():
+            torch.nn.init.zeros_(one)
+    seen = differing(prepared.tables["train"], prepared.judgements.train) if pairs else None
+    learner = Learner(module.to(fitting.runtime.device), prepared.tables, fitting.runtime.device, seen)
     trained = train(learner, prepared.judgements, loss, options, fitting)
     weight = module.weight.detach().double().cpu().numpy()[0]
-    return Weights(weight * trained.scale, float(module.bias.detach()) * trained.scale + trained.shift), trained
+    bias = 0.0 if pairs else float(module.bias.detach())
+    return Weights(weight * trained.scale, bias * trained.scale + trained.shift), trained
+
+
+def differing(table: Table, judged: Judged) -> np.ndarray:
+    """Return which features differ between the two texts of any pair, bool (width,)."""
+    better, worse = ([getattr(pair, side) for pair in judged.pairs] for side in ("better", "worse"))
+    dense = (table.dense[better] != table.dense[worse]).any(axis=0)
+    grams = np.zeros(table.grams.shape[1], bool)
+    difference = (table.grams[better] - table.grams[worse]).tocoo()
+    grams[difference.coords[1][difference.data != 0]] = True
+    return np.concatenate([dense, grams])
 
 
 def of_rewards(prepared: Prepared, weights: Weights) -> dict[str, float]:

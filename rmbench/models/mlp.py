@@ -1,4 +1,7 @@
-"""The perceptron reward model: fully connected layers with ReLU over the features of ``linear``, trained with AdamW."""
+"""The perceptron reward model: fully connected layers with ReLU over the features of ``linear``, trained with AdamW.
+
+For a pair loss the last layer has no bias: it cancels in differences of scores.
+"""
 
 from __future__ import annotations
 
@@ -13,7 +16,7 @@ from rmbench.api import NoScore
 from rmbench.errors import InputError
 from rmbench.models import checkpoint as checkpoints
 from rmbench.models.featured import Made, features_of, prepare, table_of, write
-from rmbench.models.linear import Learner
+from rmbench.models.linear import PAIRS, Learner
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -30,20 +33,24 @@ if TYPE_CHECKING:
 Layers = list[tuple[np.ndarray, np.ndarray]]
 
 
-def module_of(width: int, options: Mlp, blocks: int) -> torch.nn.Sequential:
-    """Return the layers, Kaiming's normal weights and biases of 0; rows have a squared length of about ``blocks``."""
+def module_of(width: int, options: Mlp, *, bias: bool) -> torch.nn.Sequential:
+    """Return the layers: Kaiming's normal weights, biases of 0, in the last layer only where one is asked for.
+
+    The squared length of a row of features is about the number of their blocks, which is what the first layer goes by.
+    """
     import torch
 
     sizes = [width, *options.hidden]
     layers: list[torch.nn.Module] = []
     for inputs, outputs in pairwise(sizes):
         layer = torch.nn.Linear(inputs, outputs)
-        torch.nn.init.normal_(layer.weight, std=math.sqrt(2 / (inputs if layers else blocks)))
+        torch.nn.init.normal_(layer.weight, std=math.sqrt(2 / (inputs if layers else len(options.features))))
         torch.nn.init.zeros_(layer.bias)
         layers += [layer, torch.nn.ReLU(), torch.nn.Dropout(options.dropout)]
-    last = torch.nn.Linear(sizes[-1], 1)
+    last = torch.nn.Linear(sizes[-1], 1, bias=bias)
     torch.nn.init.normal_(last.weight, std=1 / math.sqrt(sizes[-1]))
-    torch.nn.init.zeros_(last.bias)
+    if bias:
+        torch.nn.init.zeros_(last.bias)
     return torch.nn.Sequential(*layers, last)
 
 
@@ -59,7 +66,7 @@ def fit(judgements: Judgements, loss: str, options: Mlp, fitting: Fitting) -> Pa
     begun = time.perf_counter()
     prepared = prepare(judgements, options, fitting, widest=options.hidden[0])
     with reproducible(fitting.runtime):
-        module = module_of(prepared.width, options, len(options.features)).to(fitting.runtime.device)
+        module = module_of(prepared.width, options, bias=loss not in PAIRS).to(fitting.runtime.device)
     learner = Learner(module, prepared.tables, fitting.runtime.device)
     trained = train(learner, prepared.judgements, loss, options, fitting)
     layers = _layers(module)
@@ -73,7 +80,9 @@ def fit(judgements: Judgements, loss: str, options: Mlp, fitting: Fitting) -> Pa
 def _layers(module: Any) -> Layers:
     """Return weight and bias of each layer, float64 (out, in) and (out,)."""
     found = [layer.state_dict() for layer in module if layer.state_dict()]
-    return [tuple(one[name].double().cpu().numpy() for name in ("weight", "bias")) for one in found]
+    weights = [one["weight"].double().cpu().numpy() for one in found]
+    biases = [one["bias"].double().cpu().numpy() if "bias" in one else np.zeros(1) for one in found]
+    return list(zip(weights, biases, strict=True))
 
 
 def _named(layer: tuple[np.ndarray, np.ndarray]) -> list[tuple[str, np.ndarray]]:
