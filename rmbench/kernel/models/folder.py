@@ -103,12 +103,16 @@ def listed_labels(names: Mapping[int, str]) -> str:
     return shown + (f" and {len(names) - LABELS_SHOWN:,} more" if len(names) > LABELS_SHOWN else "")
 
 
-def inspect(path: str | Path) -> Folder:
+def inspect(path: str | Path, *, headless: bool = False) -> Folder:
     """Read what a model folder holds, and refuse what must not be loaded.
+
+    Args:
+        path: the folder.
+        headless: whether a model without a classification head is wanted (an encoder of texts).
 
     Raises:
         InputError: no such folder, no safetensors, a name that leaves the folder, a configuration that names code, a
-            model without a classification head, a damaged file.
+            model without a classification head unless that is wanted, a damaged file.
     """
     folder = Path(path)
     if not folder.is_dir():
@@ -116,7 +120,8 @@ def inspect(path: str | Path) -> Folder:
         raise wrong("no such folder", folder, advice)
     config = object_of(folder / "config.json", "the model's configuration")
     notes = list(_config_notes(config, folder / "config.json"))
-    _check_head(config, folder / "config.json")
+    if not headless:
+        _check_head(config, folder / "config.json")
     _check_labels(config, folder / "config.json")
     _check_positions(config, folder / "config.json")
     if (folder / "adapter_config.json").exists():

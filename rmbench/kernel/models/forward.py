@@ -124,7 +124,7 @@ class TokenScorer:
         self.model = model.to(device=device, dtype=DTYPES[self.dtype]).eval()
         check_weights(self.model)
         self.pad_id = pad_id
-        self.budget = batch_tokens or _budget(self.device.type, self.dtype)
+        self.budget = batch_tokens or budget_of(self.device.type, self.dtype)
         self.vocabulary = int(model.get_input_embeddings().weight.shape[0])
         self.longest = longest_row(model)
         self.meter = Meter()
@@ -260,7 +260,7 @@ class TokenScorer:
                 logits = self._packed(batch, rows) if self.way == "packed" else self._padded(batch, rows)
                 return logits[:, self.label].double()
         except RuntimeError as error:
-            if not _is_memory(error) or len(batch.rows) == 1:
+            if not is_memory(error) or len(batch.rows) == 1:
                 raise
         return None
 
@@ -331,11 +331,13 @@ def _sought(model: Any, pad: int) -> Iterator[None]:
             config.pad_token_id = before
 
 
-def _budget(device: str, dtype: str) -> int:
+def budget_of(device: str, dtype: str) -> int:
+    """Return the most tokens of a batch by default, on a kind of device."""
     if device != "cpu":
         return ACCELERATOR_BUDGET
     return CPU_BUDGET if dtype == "float32" else CPU_HALF_BUDGET
 
 
-def _is_memory(error: RuntimeError) -> bool:
+def is_memory(error: RuntimeError) -> bool:
+    """Whether an error says that the memory does not hold what was asked for."""
     return isinstance(error, torch.OutOfMemoryError) or any(word in str(error).lower() for word in NO_MEMORY)
