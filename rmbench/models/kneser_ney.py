@@ -24,18 +24,17 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
+from numpy.typing import NDArray
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
-
-    from numpy.typing import NDArray
 
 UNKNOWN, END, BEGIN = 0, 1, 2  # ids; the words are counted from 3
 SPECIAL = 3
 FALLBACK = (0.5, 1.0, 1.5)
 
-Ints = NDArray[np.int64] if TYPE_CHECKING else None
-Floats = NDArray[np.float64] if TYPE_CHECKING else None
+Ints = NDArray[np.int64]
+Floats = NDArray[np.float64]
 Discounts = tuple[float, float, float]
 
 

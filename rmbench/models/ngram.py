@@ -9,8 +9,8 @@ from __future__ import annotations
 import json
 import math
 import re
+import time
 from collections import Counter
-from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any
@@ -22,14 +22,16 @@ from rmbench.errors import InputError
 from rmbench.judged import Interrupted
 from rmbench.kernel.models.files import inside, read_json
 from rmbench.models import checkpoint
+from rmbench.models.card import card
 from rmbench.models.kneser_ney import BEGIN, SPECIAL, UNKNOWN, Counts, Order, count, estimated, model, probabilities
 from rmbench.models.ngram_options import NgramLm
+from rmbench.models.trained import Trained
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Sequence
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
     from pathlib import Path
 
-    from rmbench.api import Batch, Runtime, Scorer, Scores
+    from rmbench.api import Batch, Runtime, Scores
     from rmbench.judged import Fitting, Judged, Judgements
     from rmbench.models.kneser_ney import Model
 
@@ -50,7 +52,29 @@ class Vocabulary:
 
     def __call__(self, text: str) -> list[int]:
         """Return the ids of a text's tokens; what is unknown is ``UNKNOWN``."""
-        return [self.ids.get(token, UNKNOWN) for token in tokens(text, self.options)]
+        return self.numbers(tokens(text, self.options))
+
+    def numbers(self, found: Iterable[str]) -> list[int]:
+        """Return the ids of tokens."""
+        return [self.ids.get(token, UNKNOWN) for token in found]
+
+
+@dataclass(frozen=True, slots=True)
+class Lm:
+    """The scorer: ``score``, and as parts the counts of ``tokens`` (the end included) and of unknown ones, ``oov``."""
+
+    words: Vocabulary
+    model: Model
+
+    def __call__(self, batch: Batch) -> dict[str, Scores]:
+        """Score every row; None with its reason where a text has no token."""
+        ids = [self.words(text) for text in batch.responses]
+        found = probabilities(self.model, ids)
+        return {
+            "score": [_mean([each]) if text else NoScore(EMPTY) for each, text in zip(found, ids, strict=True)],
+            "tokens": [float(len(text) + 1) if text else 0.0 for text in ids],
+            "oov": [float(text.count(UNKNOWN)) for text in ids],
+        }
 
 
 def vocabulary(words: Iterable[str], options: NgramLm) -> Vocabulary:
@@ -77,53 +101,75 @@ def fit(judgements: Judgements, _: str, options: NgramLm, fitting: Fitting) -> P
     """Count the n-grams of the named texts and write the checkpoint.
 
     Raises:
-        InputError: there is no such text, or none of them has a token.
+        InputError: there is no such text, none of them has a token, or no token stands ``min_count`` times.
     """
+    start = time.perf_counter()
     if fitting.stop():
         raise Interrupted
-    texts = texts_of(judgements.train if options.split == "train" else judgements.dev, options)
-    seen = [found for text in texts if (found := tokens(text, options))]
-    if not seen:
-        what = f"task {judgements.task.name} has no text for {options.texts!r} in {options.split!r}"
-        raise InputError(what, help='another of texts = "references", "responses", "better" or split = "train", "dev"?')
-    often = Counter(token for text in seen for token in text)
-    words = vocabulary(sorted(word for word, times in often.items() if times >= options.min_count), options)
-    texts_of_ids = [[words.ids.get(token, UNKNOWN) for token in text] for text in seen]
-    counts = count(texts_of_ids, size=SPECIAL + len(words.words), order=options.order)
-    return _write(judgements, fitting, words, counts, texts_of_ids)
-
-
-def _write(judgements: Judgements, fitting: Fitting, words: Vocabulary, counts: Counts, texts: list[list[int]]) -> Path:
-    from rmbench.models.card import card
-    from rmbench.models.training import Trained
-
-    options, fitted = words.options, model(counts)
+    split = judgements.train if options.split == "train" else judgements.dev
+    seen = [found for text in texts_of(split, options) if (found := tokens(text, options))]
+    words = _known(seen, options, judgements.task.name)
+    texts = [words.numbers(text) for text in seen]
+    counts = count(texts, size=SPECIAL + len(words.words), order=options.order)
+    lm = Lm(words, model(counts))
+    trained = _trained(lm, texts, judgements)
+    fitting.tell({"step": 1, "steps": 1, "loss": trained.curve[0]["loss"], "accuracy": trained.accuracy})
     sizes = [len(order.count) for order in counts.orders]
-    loss = -_mean(probabilities(fitted, texts))
-    accuracy = accuracy_of(scorer(fitted, words), judgements.dev)
-    log = [{"step": 1, "loss": loss, "lr": None, "accuracy": accuracy}]
-    fitting.tell({"step": 1, "steps": 1, "loss": loss, "accuracy": accuracy})
-    trained = Trained(steps=1, best_step=1, accuracy=accuracy, curve=tuple(log), stopped="steps")
-    notes = (
-        f"Fitted on {len(texts):,} texts ({options.texts} of {options.split}), {sum(map(len, texts)):,} tokens, "
-        f"{len(words.words):,} of them different; the loss is the mean negative log-probability of a token of these texts.",
-        f"n-grams by order: {', '.join(f'{size:,}' for size in sizes)}.",
-        "Discounts by order (" + ", ".join(_origin(order.count) for order in counts.orders) + "): "
-        + "; ".join(", ".join(f"{one:.4f}" for one in each) for each in fitted.discounts) + ".",
-    )  # fmt: skip
+    notes = (_about(words, texts), *_smoothing(counts, lm.model))
     return checkpoint.write(
         fitting.folder,
         tensors=_tensors(counts),
-        config={"model_type": NAME, "options": asdict(options), "grams": sizes},
-        files={VOCABULARY: (json.dumps(words.words, ensure_ascii=True, indent=0) + "\n").encode()},
+        config={"model_type": NAME, "options": asdict(options), "grams": sizes, "training": trained.record()},
+        files={VOCABULARY: (json.dumps(words.words, indent=0) + "\n").encode()},
         card=card(judgements, fitting, trained, parameters=sum(sizes), notes=notes),
-        log=log,
-        measures={"parameters": sum(sizes)},
+        log=trained.curve,
+        measures={"parameters": float(sum(sizes)), "seconds": time.perf_counter() - start},
     )
 
 
-def _origin(counts: Any) -> str:
-    return "fallback" if estimated(counts) is None else "estimated"
+def _known(texts: Sequence[Sequence[str]], options: NgramLm, task: str) -> Vocabulary:
+    if not texts:
+        what = f"task {task} has no text for ngram-lm: texts = {options.texts!r}, split = {options.split!r}"
+        raise InputError(
+            what, help='another of texts = "references", "responses", "better", or of split = "train", "dev"'
+        )
+    often = Counter(token for text in texts for token in text)
+    known = sorted(token for token, times in often.items() if times >= options.min_count)
+    if not known:
+        what = (
+            f"no token stands {options.min_count:,} times in the {options.texts} of task {task}, split {options.split}"
+        )
+        raise InputError(what, help="a smaller min_count")
+    return vocabulary(known, options)
+
+
+def _trained(lm: Lm, texts: Sequence[Sequence[int]], judgements: Judgements) -> Trained:
+    """Return how well it fits: loss on its own texts, on the same kind of texts of dev, and accuracy on dev's pairs."""
+    options = lm.words.options
+    others = [] if options.split == "dev" else texts_of(judgements.dev, options)
+    unseen = [found for text in others if (found := lm.words(text))]
+    row = {
+        "step": 1, "loss": -_mean(probabilities(lm.model, texts)), "lr": None,
+        "accuracy": accuracy_of(lm, judgements.dev),
+        "dev_loss": -_mean(probabilities(lm.model, unseen)) if unseen else None,
+    }  # fmt: skip
+    return Trained(steps=1, best_step=1, accuracy=row["accuracy"], curve=(row,), stopped="exact")
+
+
+def _about(words: Vocabulary, texts: Sequence[Sequence[int]]) -> str:
+    total, options = sum(map(len, texts)), words.options
+    return (
+        f"A language model of {options.order}-grams of {options.tokens}, fitted on {len(texts):,} texts "
+        f"({options.texts} of {options.split}) with {total:,} tokens; it knows {len(words.words):,} different ones. "
+        "The loss is the mean negative log-probability of a token. What people judged is not learnt from."
+    )
+
+
+def _smoothing(counts: Counts, fitted: Model) -> Iterator[str]:
+    for k, (order, discounts) in enumerate(zip(counts.orders, fitted.discounts, strict=True), 1):
+        origin = "too few counts of counts: the fallback" if estimated(order.count) is None else "estimated"
+        taken = ", ".join(f"{one:.4f}" for one in discounts)
+        yield f"Order {k}: {len(order.count):,} n-grams, discounts {taken} ({origin})."
 
 
 def _mean(found: Sequence[Any]) -> float:
@@ -131,12 +177,11 @@ def _mean(found: Sequence[Any]) -> float:
     return math.fsum(math.log(one) for text in found for one in text.tolist()) / sum(map(len, found))
 
 
-def accuracy_of(score: Scorer, judged: Judged) -> float | None:
-    """Return the share of pairs that a scorer orders as people do: a tie is one half, an unscored row is wrong."""
+def accuracy_of(lm: Lm, judged: Judged) -> float | None:
+    """Return the share of pairs that the scores order as people do: a tie is one half, an unscored row is wrong."""
     if not judged.pairs:
         return None
-    columns = score(judged.batch)
-    values = columns["score"] if isinstance(columns, Mapping) else columns
+    values = lm(judged.batch)["score"]
     wins = 0.0
     for pair in judged.pairs:
         better, worse = values[pair.better], values[pair.worse]
@@ -146,28 +191,14 @@ def accuracy_of(score: Scorer, judged: Judged) -> float | None:
 
 
 def _tensors(counts: Counts) -> dict[str, Any]:
+    """Return the counts by name, as float64: weights in whole numbers are refused, and these are below 2^53."""
     found = {f"count.{k}": order.count for k, order in enumerate(counts.orders, 1)}
     for k, order in enumerate(counts.orders[1:], 2):
         found |= {f"prefix.{k}": order.prefix, f"word.{k}": order.word}
-    return found
+    return {name: values.astype(np.float64) for name, values in found.items()}
 
 
-def scorer(fitted: Model, words: Vocabulary) -> Callable[[Batch], dict[str, Scores]]:
-    """Return the scorer of a model: ``score``, and as parts ``tokens`` (the end included) and unknown ``oov`` ones."""
-
-    def score(batch: Batch) -> dict[str, Scores]:
-        ids = [words(text) for text in batch.responses]
-        found = probabilities(fitted, ids)
-        return {
-            "score": [_mean([each]) if text else NoScore(EMPTY) for each, text in zip(found, ids, strict=True)],
-            "tokens": [float(len(text) + 1) if text else 0.0 for text in ids],
-            "oov": [float(text.count(UNKNOWN)) for text in ids],
-        }
-
-    return score
-
-
-def load(folder: Path, _: Runtime) -> Callable[[Batch], dict[str, Scores]]:
+def load(folder: Path, _: Runtime) -> Lm:
     """Return the scorer of a checkpoint.
 
     Raises:
@@ -180,7 +211,7 @@ def load(folder: Path, _: Runtime) -> Callable[[Batch], dict[str, Scores]]:
     for k, size in enumerate(sizes[1:], 2):
         expected |= {f"prefix.{k}": (size,), f"word.{k}": (size,)}
     counts = _counts(checkpoint.tensors(found, expected), sizes, folder / WEIGHTS)
-    return scorer(model(counts), words)
+    return Lm(words, model(counts))
 
 
 def _settings(config: Mapping[str, Any], where: Path) -> tuple[NgramLm, list[int]]:
@@ -192,7 +223,7 @@ def _settings(config: Mapping[str, Any], where: Path) -> tuple[NgramLm, list[int
     except (TypeError, ValueError) as error:
         raise _wrong(f"options: {error}", where) from error
     whole = isinstance(sizes, list) and all(type(size) is int and size >= 0 for size in sizes)
-    if not whole or len(sizes) != options.order or sizes[0] <= SPECIAL:
+    if not isinstance(sizes, list) or not whole or len(sizes) != options.order or sizes[0] <= SPECIAL:
         raise _wrong(f"grams is {sizes!r}, expected the number of n-grams of each of {options.order} orders", where)
     return options, sizes
 
@@ -211,33 +242,32 @@ def _words(folder: Path, size: int) -> list[str]:
 
 
 def _counts(tensors: Mapping[str, Any], sizes: Sequence[int], where: Path) -> Counts:
-    for name, values in tensors.items():
-        if values.dtype != np.int64:
-            raise _wrong(f"{name} is {values.dtype}, expected int64", where)
-    orders = []
-    for k, size in enumerate(sizes, 1):
-        counts = tensors[f"count.{k}"]
-        _within(counts, f"count.{k}", (0 if k == 1 else 1, MOST_COUNT), where)
-        none = counts[:0]
-        prefix, word = (none, none) if k == 1 else (tensors[f"prefix.{k}"], tensors[f"word.{k}"])
-        if k > 1:
-            _within(prefix, f"prefix.{k}", (0, sizes[k - 2] - 1), where)
-            _within(word, f"word.{k}", (0, sizes[0] - 1), where)
-            keys = prefix * sizes[0] + word
-            if size and ((keys[1:] <= keys[:-1]).any() or (word == BEGIN).any()):
-                raise _wrong(f"prefix.{k} and word.{k} hold an n-gram that is out of order, twice or impossible", where)
-        orders.append(Order(prefix, word, counts))
+    bounds = {"count.1": (0, MOST_COUNT)}
+    for k in range(2, len(sizes) + 1):
+        bounds |= {f"count.{k}": (1, MOST_COUNT), f"prefix.{k}": (0, sizes[k - 2] - 1), f"word.{k}": (0, sizes[0] - 1)}
+    whole = {name: _whole(tensors[name], name, limits, where) for name, limits in bounds.items()}
+    orders = [Order(whole["count.1"][:0], whole["count.1"][:0], whole["count.1"])]
+    for k in range(2, len(sizes) + 1):
+        prefix, word = whole[f"prefix.{k}"], whole[f"word.{k}"]
+        keys = prefix * sizes[0] + word
+        if (keys[1:] <= keys[:-1]).any() or (word == BEGIN).any():
+            raise _wrong(f"prefix.{k} and word.{k} hold an n-gram that is out of order, twice or impossible", where)
+        orders.append(Order(prefix, word, whole[f"count.{k}"]))
     if orders[0].count[BEGIN] or not orders[0].count.any():
         raise _wrong("count.1 counts the beginning of a text, or nothing", where)
     return Counts(sizes[0], tuple(orders))
 
 
-def _within(values: Any, name: str, bounds: tuple[int, int], where: Path) -> None:
-    low, high = bounds
-    wrong = np.flatnonzero((values < low) | (values > high))
+def _whole(values: Any, name: str, limits: tuple[int, int], where: Path) -> Any:
+    """Return a tensor as int64; an ``InputError`` where it holds anything but whole numbers within the limits."""
+    low, high = limits
+    if values.dtype != np.float64:
+        raise _wrong(f"{name} is {values.dtype}, expected float64", where)
+    wrong = np.flatnonzero((values < low) | (values > high) | (values != np.floor(values)))
     if len(wrong):
-        what = f"{name}[{wrong[0]}] is {values[wrong[0]]}, expected {low} to {high}"
+        what = f"{name}[{wrong[0]}] is {values[wrong[0]]:.17g}, expected a whole number from {low} to {high}"
         raise _wrong(what, where)
+    return values.astype(np.int64)
 
 
 def _wrong(what: str, where: Path) -> InputError:

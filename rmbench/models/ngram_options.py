@@ -44,7 +44,7 @@ class NgramLm:
         choice("tokens", self.tokens, get_args(Tokens))
         flag("lowercase", self.lowercase)
         choice("texts", self.texts, get_args(Texts))
-        if self.split == "test":
+        if str(self.split) == "test":
             raise ValueError("split is 'test', which no fit reads: expected train or dev")
         choice("split", self.split, get_args(Split))
         whole("min_count", self.min_count, 1)
