@@ -15,7 +15,10 @@ LONGEST = 10  # words of one n-gram
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NgramLm:
-    """Options of ``ngram-lm``.
+    """Fluency: mean natural-log probability of a token by an n-gram language model of the named texts, higher is better.
+
+    Smoothed by interpolated modified Kneser-Ney (Chen & Goodman, 1998). Parts: ``tokens`` (the end of the text included)
+    and ``oov``, how many of them are unknown. A text without a token has no score.
 
     Attributes:
         order: the longest n-grams, 1 to 10: a word is predicted from the ``order - 1`` before it.
