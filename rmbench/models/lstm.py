@@ -16,7 +16,7 @@ from rmbench.models.memory import check_memory
 from rmbench.models.network import Network, forward, parameters
 from rmbench.models.neural_options import Lstm
 from rmbench.models.reading import Read, Reader, columns, read, texts_of
-from rmbench.models.training import train
+from rmbench.models.training import reproducible, train
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -54,8 +54,7 @@ def fit(judgements: Judgements, loss: str, options: Lstm, fitting: Fitting) -> P
     files = tokenizers.train(texts_of(judgements), vocabulary=options.vocabulary, max_length=options.max_length)
     tokenizer = tokenizers.made_of(files)
     data = read(judgements, Reader(tokenizer, max_length=options.max_length, truncation=options.truncation))
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(fitting.runtime.seed)
+    with reproducible(fitting.runtime):
         network = Network(options, len(tokenizer)).to(fitting.runtime.device)
     trained = train(Learner(network, data), data.judgements, loss, options, fitting)
     _rescale(network, trained.shift, trained.scale)

@@ -23,7 +23,7 @@ def check_memory(frozen: int, learnt: int, *, where: str) -> None:
     needed, free = BYTES * (frozen + LEARNT * learnt), free_memory()
     if needed > free:
         raise InputError(
-            f"{frozen + learnt:,} weights, {learnt:,} of them learnt, take {needed / 1e9:,.1f} GB with their gradients and "
-            f"AdamW's moments, {free / 1e9:,.1f} GB are free",
+            f"{frozen + learnt:,} weights, {learnt:,} of them learnt, take {needed / 1e9:,.1f} GB with gradients "
+            f"and AdamW's moments, {free / 1e9:,.1f} GB are free",
             where=where, help="make the sizes smaller, or learn adapters (lora_rank) where there is init",
         )  # fmt: skip

@@ -58,7 +58,7 @@ class Network(nn.Module):
         return self.head(self._dropped(self._pooled(states, lengths))).squeeze(1)  # type: ignore[no-any-return]
 
     def _read(self, layer: nn.Module, states: Tensor, reverse: Tensor) -> Tensor:
-        """Return the states (n, longest, directions * hidden) of a layer, those from the end in the order of the row."""
+        """Return the states of a layer (n, longest, directions * hidden), all in the order of the row."""
         forwards, *backwards = layer.children()
         found = [forwards(states)[0]]
         for direction in backwards:

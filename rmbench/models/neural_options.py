@@ -3,8 +3,6 @@
 The defaults fit a few thousand pairs in a minute or two on one thread of a CPU.
 """
 
-from __future__ import annotations
-
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Literal
@@ -16,6 +14,7 @@ Truncation = Literal["left", "both"]
 LEAST_VOCABULARY = 300  # 256 bytes, the special tokens, and a few words
 LEAST_LENGTH = 8  # tokens
 MOST = 2**20  # of any size: a larger one is a slip, and nothing must be allocated for it
+MOST_LAYERS = 1024
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -111,9 +110,7 @@ class Transformer(Training):
         if self.hidden % self.heads:
             raise ValueError(f"hidden is {self.hidden}, expected a multiple of heads ({self.heads})")
         if self.architecture == "llama" and self.hidden // self.heads % 2:
-            raise ValueError(
-                f"hidden is {self.hidden}, expected an even multiple of heads ({self.heads}): llama turns pairs of numbers"
-            )
+            raise ValueError(f"hidden is {self.hidden}, expected an even multiple of heads ({self.heads}) for llama")
 
     def _check_init(self) -> None:
         if self.init is not None:
@@ -133,5 +130,6 @@ def _check_sizes(options: Training, least: dict[str, int]) -> None:
     for name, smallest in least.items():
         size = getattr(options, name)
         whole(name, size, smallest)
-        if size > MOST:
-            raise ValueError(f"{name} is {size:,}, expected at most {MOST:,}")
+        most = MOST_LAYERS if name == "layers" else MOST
+        if size > most:
+            raise ValueError(f"{name} is {size:,}, expected at most {most:,}")

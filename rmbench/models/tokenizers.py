@@ -1,9 +1,9 @@
-"""A byte-pair encoding learnt from a task's texts, and the files it is kept in: the same bytes for the same texts.
+r"""A byte-pair encoding learnt from a task's texts, and the files it is kept in: the same bytes for the same texts.
 
 Every text has tokens, since each of the 256 bytes is one; ties between merges are broken by ids, which depend on the
 texts alone (WordPiece's, as trained by the same package, depend on the run). Its chat template puts a token for who
 speaks before each turn, so that a model sees where a prompt ends and a response begins:
-``<s><|user|>prompt\\n<|assistant|>response</s>``.
+``<s><|user|>prompt\n<|assistant|>response</s>``.
 
 Sennrich et al. 2016, Neural Machine Translation of Rare Words with Subword Units.
 """
