@@ -112,9 +112,9 @@ def _sizes(found: Checkpoint) -> tuple[Lstm, int]:
         what = f"has no {error}" if isinstance(error, KeyError) else str(error)
         raise InputError(what, where=where, help=AGAIN) from error
     tensors = 3 + 4 * options.layers * (2 if options.bidirectional else 1)
-    if tensors != len(found.tensors):  # before a network of so many layers is made, if only an empty one
+    if tensors != len(found.header):  # before a network of so many layers is made, if only an empty one
         raise InputError(
-            f"{options.layers:,} layers have {tensors:,} tensors, model.safetensors has {len(found.tensors):,}",
+            f"{options.layers:,} layers have {tensors:,} tensors, model.safetensors has {len(found.header):,}",
             where=where, help=AGAIN,
         )  # fmt: skip
     return options, int(config["vocabulary"])

@@ -43,6 +43,7 @@ class Lstm(Training):
     dropout: float = 0.2
     max_length: int = 256
     truncation: Truncation = "both"
+    steps: int = 300
     learning_rate: float = 2e-3
 
     def __post_init__(self) -> None:
@@ -91,6 +92,7 @@ class Transformer(Training):
     max_length: int = 256
     truncation: Truncation = "both"
     chat_template: Literal["own", "none"] = "own"
+    steps: int = 300
     learning_rate: float = 1e-3
 
     def __post_init__(self) -> None:
