@@ -1,0 +1,46 @@
+"""Reward models that read tokens: ``lstm`` and ``transformer``. torch is imported where one is fitted or loaded."""
+
+from pathlib import Path
+
+from rmbench.api import Runtime, Scorer
+from rmbench.judged import Fitting, Judgements, RewardModel
+from rmbench.models.neural_options import Lstm, Transformer
+
+LOSSES = ("bradley-terry", "hinge", "squared", "cross-entropy")
+
+
+def fit_lstm(judgements: Judgements, loss: str, options: Lstm, fitting: Fitting) -> Path:
+    """Fit an LSTM (see ``rmbench.models.lstm``)."""
+    from rmbench.models.lstm import fit
+
+    return fit(judgements, loss, options, fitting)
+
+
+def load_lstm(folder: Path, runtime: Runtime) -> Scorer:
+    """Return the scorer of a fitted LSTM."""
+    from rmbench.models.lstm import load
+
+    return load(folder, runtime)
+
+
+def fit_transformer(judgements: Judgements, loss: str, options: Transformer, fitting: Fitting) -> Path:
+    """Fit a transformer (see ``rmbench.models.transformer``)."""
+    from rmbench.models.transformer import fit
+
+    return fit(judgements, loss, options, fitting)
+
+
+def load_transformer(folder: Path, runtime: Runtime) -> Scorer:
+    """Return the scorer of a fitted transformer."""
+    from rmbench.models.transformer import load
+
+    return load(folder, runtime)
+
+
+REWARD_MODELS = (
+    RewardModel("lstm", 1, Lstm, fit_lstm, load_lstm, LOSSES, backends=("torch", "tokenizers")),
+    RewardModel(
+        "transformer", 1, Transformer, fit_transformer, load_transformer, LOSSES,
+        backends=("torch", "transformers", "tokenizers"),
+    ),
+)  # fmt: skip
