@@ -1,4 +1,4 @@
-"""Load a folder of a sequence classifier and its tokenizer: offline, without remote code, and nothing left to chance.
+"""Load a folder of a model and its tokenizer: offline, without remote code, and nothing left to chance.
 
 transformers gives a random head where a checkpoint has none and prints a report; here every key must be there. A
 tokenizer is held against its own tokenizer.json, since the class that a configuration names may read it as another one.
@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 from rmbench.errors import EnvironmentFault, InputError, RMBenchError
 from rmbench.kernel.models.files import HELP
-from rmbench.kernel.models.folder import Folder, unknown_type
+from rmbench.kernel.models.folder import CLASSIFIER, Folder, unknown_type
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator, Sequence
@@ -153,7 +153,6 @@ def free_memory() -> int:
 def _check_memory(folder: Folder, config: Any, dtype: str, device: str) -> None:
     """Raise where the weights would not fit: by the files and by the configuration, whichever is more."""
     import torch
-    from transformers import AutoModelForSequenceClassification
 
     layers = config.get_text_config().to_dict().get("num_hidden_layers") or 0
     if isinstance(layers, int) and layers > len(
@@ -165,10 +164,11 @@ def _check_memory(folder: Folder, config: Any, dtype: str, device: str) -> None:
         )  # fmt: skip
     try:
         with torch.device("meta"):
-            empty = AutoModelForSequenceClassification.from_config(config, trust_remote_code=False)
+            empty = _auto(folder).from_config(config, trust_remote_code=False)
     except Exception as error:
+        kind = "sequence classifier" if folder.head == CLASSIFIER else "causal language model"
         raise InputError(
-            f"no sequence classifier can be made of it: {_short(error)}",
+            f"no {kind} can be made of it: {_short(error)}",
             where=str(folder.path / "config.json"), help=HELP,
         ) from error  # fmt: skip
     elements = max(
@@ -183,13 +183,19 @@ def _check_memory(folder: Folder, config: Any, dtype: str, device: str) -> None:
         )  # fmt: skip
 
 
+def _auto(folder: Folder) -> Any:
+    """Return transformers' maker of models with the folder's head."""
+    from transformers import AutoModelForCausalLM, AutoModelForSequenceClassification
+
+    return AutoModelForSequenceClassification if folder.head == CLASSIFIER else AutoModelForCausalLM
+
+
 def _model(folder: Folder, config: Any, dtype: str) -> Any:
-    """Load the weights; every key must be there and have its shape."""
+    """Load the weights; every key must be there and have its shape (a head that is tied to the embeddings: theirs)."""
     import torch
-    from transformers import AutoModelForSequenceClassification
 
     try:
-        model, info = AutoModelForSequenceClassification.from_pretrained(
+        model, info = _auto(folder).from_pretrained(
             folder.path, config=config, dtype=vars(torch)[dtype], local_files_only=True, trust_remote_code=False,
             use_safetensors=True, output_loading_info=True, ignore_mismatched_sizes=True,  # raised below, by name
         )  # fmt: skip
@@ -202,7 +208,7 @@ def _model(folder: Folder, config: Any, dtype: str) -> Any:
             names = ", ".join(sorted(str(key[0] if isinstance(key, tuple) else key) for key in keys)[:5])
             raise InputError(
                 f"{len(keys)} weights are {what}: {names}", where=str(folder.path),
-                help="a checkpoint without its classification head, or of another model: its scores would be random",
+                help="a checkpoint without its head, or of another model: its scores would be random",
             )  # fmt: skip
     for name, weights in [*model.named_parameters(), *model.named_buffers()]:
         if weights.is_floating_point() and weights.numel() and not _finite(weights):
