@@ -32,11 +32,11 @@ def hf_likelihood(
 
     The natural logarithm; normalise = "none" gives the sum over the response's tokens. Higher is likelier. Parts:
     tokens (how many are counted), sum. The response's tokens are those that hold a character of it: EOS or the end of
-    the turn behind it is not counted; a response without any has no score. Prompt and response become text as for hf, by
-    the chat template where there is one. Where the prompt is empty, or alone = true (then prompt, template and system are
-    left out), the text stands alone behind BOS; where the tokenizer has none, the first token, which nothing precedes,
-    is not counted, and a text of one token has no score. max_length, truncation, chat_template, system and dtype are
-    as for hf.
+    the turn behind it is not counted; a response without any has no score. Prompt and response become text as for hf,
+    by the chat template where there is one. Where the prompt is empty and no system is given, or alone = true (then
+    prompt, template and system are left out), the text stands alone behind BOS; where the tokenizer has none, the first
+    token, which nothing precedes, is not counted, and a text of one token has no score. max_length, truncation,
+    chat_template, system and dtype are as for hf.
     """
     choice("normalise", normalise, ("tokens", "none"))
     choice("truncation", truncation, ("left", "right", "error"))
