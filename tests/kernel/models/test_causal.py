@@ -7,6 +7,8 @@ import pytest
 import tiny
 import torch
 import transformers as tf
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from rmbench.errors import InputError
 from rmbench.kernel.models import causal
@@ -17,7 +19,13 @@ from rmbench.kernel.models.sequence import Unscored
 
 pytestmark = pytest.mark.filterwarnings("ignore::rmbench.kernel.models.envelope.EnvelopeWarning")
 PROMPTS = ["What is the capital of France?", "Summarise the article.", "What is the capital of France?", "hello", ""]
-RESPONSES = ["Paris is the capital.", "The cat sat on the mat. " * 3, "I do not know.", "na\u00efve \u732b", "short text"]
+RESPONSES = [
+    "Paris is the capital.",
+    "The cat sat on the mat. " * 3,
+    "I do not know.",
+    "na\u00efve \u732b",
+    "short text",
+]
 PACKED = ("llama", "qwen2", "gpt2", "qwen3")
 NEAR = {"rtol": 1e-6, "atol": 2e-5}
 
@@ -246,6 +254,26 @@ def test_a_token_that_the_prompt_shares_does_not_depend_on_the_rows_beside():
     assert [row.tokens for row in both] == [row.tokens for row in alone]
     np.testing.assert_allclose([row.total for row in both], [row.total for row in alone], **NEAR)
     assert both[1].tokens == both[0].tokens + 1
+
+
+ENCODERS = [Encoder(folders.bpe("qwen"), Format(template=form, alone=True)) for form in (None, folders.CHATML)]
+LETTERS = st.text(st.characters(exclude_categories=("Cs",)), max_size=30)
+
+
+@settings(max_examples=300, deadline=None)
+@given(prompt=LETTERS, response=LETTERS, form=st.sampled_from(["plain", "alone", "chat"]))
+def test_the_responses_tokens_spell_the_response(prompt, response, form):
+    """Byte-level tokens: put together they are the response, with at most what a token shares with its neighbours."""
+    prompt = "" if form == "alone" else f"p{prompt}"
+    encoder = ENCODERS[form == "chat"]
+    tokenizer = encoder.tokenizer
+    (row,) = encoder([prompt], [response])
+    start, stop = row.response
+    assert start <= stop <= len(row.ids)
+    spelt = tokenizer.decode(row.ids[start:stop], skip_special_tokens=False)
+    assert response in spelt
+    assert spelt.strip("\n") == response.strip("\n")
+    assert tokenizer.decode(row.ids[:start], skip_special_tokens=False) + spelt in tokenizer.decode(row.ids)
 
 
 @pytest.mark.parametrize("name", ["llama", "qwen2", "gpt2"])
