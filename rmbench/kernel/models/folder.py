@@ -57,7 +57,6 @@ class Folder:
         tensors: by name, from the files' headers.
         template: the chat template's text, or None.
         notes: oddities, each ``(name, words)``.
-        head: ``classifier`` (a sequence classifier) or ``causal`` (a language model).
     """
 
     path: Path
@@ -67,7 +66,6 @@ class Folder:
     tensors: Mapping[str, Tensor]
     template: str | None
     notes: tuple[tuple[str, str], ...] = field(default=())
-    head: str = CLASSIFIER
 
     @property
     def positions(self) -> int | None:
@@ -114,16 +112,17 @@ def listed_labels(names: Mapping[int, str]) -> str:
     return shown + (f" and {len(names) - LABELS_SHOWN:,} more" if len(names) > LABELS_SHOWN else "")
 
 
-def inspect(path: str | Path, head: str = CLASSIFIER) -> Folder:
+def inspect(path: str | Path, head: str = CLASSIFIER, *, headless: bool = False) -> Folder:
     """Read what a model folder holds, and refuse what must not be loaded.
 
     Args:
         path: the folder.
         head: what the model must be: a ``classifier`` or a ``causal`` language model.
+        headless: whether a model without either head is wanted (an encoder of texts).
 
     Raises:
         InputError: no such folder, no safetensors, a name that leaves the folder, a configuration that names code, a
-            model without that head, a damaged file.
+            model without that head unless that is wanted, a damaged file.
     """
     folder = Path(path)
     if not folder.is_dir():
@@ -131,7 +130,8 @@ def inspect(path: str | Path, head: str = CLASSIFIER) -> Folder:
         raise wrong("no such folder", folder, advice)
     config = object_of(folder / "config.json", "the model's configuration")
     notes = list(_config_notes(config, folder / "config.json"))
-    _check_head(config, folder / "config.json", head)
+    if not headless:
+        _check_head(config, folder / "config.json", head)
     _check_labels(config, folder / "config.json")
     _check_positions(config, folder / "config.json")
     if (folder / "adapter_config.json").exists():
@@ -139,7 +139,7 @@ def inspect(path: str | Path, head: str = CLASSIFIER) -> Folder:
     weights = weights_of(folder)
     tensors = tensors_of(weights)
     tokenizer, template = _tokenizer(folder)
-    return Folder(folder.resolve(), config, tokenizer, tuple(weights), tensors, template, tuple(notes), head)
+    return Folder(folder.resolve(), config, tokenizer, tuple(weights), tensors, template, tuple(notes))
 
 
 def inspect_tokenizer(path: str | Path) -> Folder:

@@ -20,10 +20,14 @@ from rmbench.kernel.models import plan as planning
 from rmbench.kernel.models.folder import MOST_LABELS, listed_labels
 from rmbench.kernel.models.heads import LAST, head_of, paddable, reads_last_token
 from rmbench.kernel.models.packed import sent
-from rmbench.kernel.models.passes import ModelError, Passes
+from rmbench.kernel.models.passes import DTYPES, ModelError, Passes, budget_of, check_weights, is_memory
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
+
+__all__ = [
+    "DTYPES", "ModelError", "TokenScorer", "budget_of", "check_weights", "is_memory", "label_index", "probabilities",
+]  # fmt: skip
 
 OUTPUTS = ("logit", "probability")
 

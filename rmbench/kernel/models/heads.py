@@ -75,7 +75,8 @@ def _vocabulary(model: Any, hidden: torch.Tensor) -> torch.Tensor:
     return logits
 
 
-def _behind_padding(model: Any) -> int:
+def behind_padding(model: Any) -> int:
+    """Return the first position id of models that number behind the padding token's."""
     return int(model.config.pad_token_id) + 1
 
 
@@ -85,7 +86,7 @@ HEADS: dict[str, Head] = {
     "Qwen3ForSequenceClassification": Head(LAST, "model", _score),
     "GPT2ForSequenceClassification": Head(LAST, "transformer", _score),
     "BertForSequenceClassification": Head(FIRST, "bert", _bert, token_types=True),
-    "RobertaForSequenceClassification": Head(FIRST, "roberta", _roberta, _behind_padding, token_types=True),
+    "RobertaForSequenceClassification": Head(FIRST, "roberta", _roberta, behind_padding, token_types=True),
     "DistilBertForSequenceClassification": Head(FIRST, "distilbert", _distilbert),
 }
 

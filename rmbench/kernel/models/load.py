@@ -17,10 +17,10 @@ from typing import TYPE_CHECKING, Any
 
 from rmbench.errors import EnvironmentFault, InputError, RMBenchError
 from rmbench.kernel.models.files import HELP
-from rmbench.kernel.models.folder import CLASSIFIER, Folder, unknown_type
+from rmbench.kernel.models.folder import Folder, unknown_type
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterator, Sequence
+    from collections.abc import Callable, Collection, Iterator, Sequence
 
 OFFLINE = {"HF_HUB_OFFLINE": "1", "TRANSFORMERS_OFFLINE": "1", "HF_HUB_DISABLE_TELEMETRY": "1"}
 WIDTH = {"float32": 4, "bfloat16": 2, "float16": 2}
@@ -43,6 +43,40 @@ class Loaded:
     model: Any
     tokenizer: Any
     notes: tuple[tuple[str, str], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Kind:
+    """What transformers makes of a folder: its factory, the weights that are not used, words for errors."""
+
+    maker: Callable[[], Any]
+    words: str
+    help: str
+    unused: re.Pattern[str] | None = None
+
+
+def _classifier() -> Any:
+    from transformers import AutoModelForSequenceClassification
+
+    return AutoModelForSequenceClassification
+
+
+CLASSIFIER = Kind(
+    _classifier, "sequence classifier",
+    "a checkpoint without its classification head, or of another model: its scores would be random",
+)  # fmt: skip
+
+
+def _causal() -> Any:
+    from transformers import AutoModelForCausalLM
+
+    return AutoModelForCausalLM
+
+
+CAUSAL = Kind(
+    _causal, "causal language model",
+    "a checkpoint without its language-model head, or of another model: its probabilities would be random",
+)  # fmt: skip
 
 
 @contextmanager
@@ -80,7 +114,9 @@ def quiet() -> Iterator[None]:
             logging.enable_progress_bar()
 
 
-def load(folder: Folder, *, dtype: str = "float32", device: str = "cpu", tokenizer: Any = None) -> Loaded:
+def load(
+    folder: Folder, *, dtype: str = "float32", device: str = "cpu", tokenizer: Any = None, kind: Kind = CLASSIFIER
+) -> Loaded:
     """Load what ``folder.inspect`` has accepted.
 
     Args:
@@ -88,6 +124,7 @@ def load(folder: Folder, *, dtype: str = "float32", device: str = "cpu", tokeniz
         dtype: ``float32``, ``bfloat16`` or ``float16``: every weight is converted to it, whatever its own type.
         device: where the memory for it must be.
         tokenizer: used in place of the folder's own.
+        kind: what is made of it: a sequence classifier, a causal language model, or an encoder of texts.
 
     Raises:
         InputError: an unknown architecture, a weight missing, left over or of another shape, NaN or infinity among
@@ -96,11 +133,11 @@ def load(folder: Folder, *, dtype: str = "float32", device: str = "cpu", tokeniz
     """
     with offline(), quiet():
         config = _config(folder)
-        _check_memory(folder, config, dtype, device)
+        _check_memory(folder, config, dtype, device, kind=kind)
         notes: Sequence[tuple[str, str]] = ()
         if tokenizer is None:
             tokenizer, notes = load_tokenizer(folder, config)
-        model = _model(folder, config, dtype)
+        model = _model(folder, config, dtype, kind=kind)
     check_vocabulary(model, tokenizer, str(folder.path))
     return Loaded(model, tokenizer, (*folder.notes, *notes))
 
@@ -150,7 +187,7 @@ def free_memory() -> int:
     return min(free)
 
 
-def _check_memory(folder: Folder, config: Any, dtype: str, device: str) -> None:
+def _check_memory(folder: Folder, config: Any, dtype: str, device: str, *, kind: Kind) -> None:
     """Raise where the weights would not fit: by the files and by the configuration, whichever is more."""
     import torch
 
@@ -164,11 +201,10 @@ def _check_memory(folder: Folder, config: Any, dtype: str, device: str) -> None:
         )  # fmt: skip
     try:
         with torch.device("meta"):
-            empty = _auto(folder).from_config(config, trust_remote_code=False)
+            empty = kind.maker().from_config(config, trust_remote_code=False)
     except Exception as error:
-        kind = "sequence classifier" if folder.head == CLASSIFIER else "causal language model"
         raise InputError(
-            f"no {kind} can be made of it: {_short(error)}",
+            f"no {kind.words} can be made of it: {_short(error)}",
             where=str(folder.path / "config.json"), help=HELP,
         ) from error  # fmt: skip
     elements = max(
@@ -183,19 +219,12 @@ def _check_memory(folder: Folder, config: Any, dtype: str, device: str) -> None:
         )  # fmt: skip
 
 
-def _auto(folder: Folder) -> Any:
-    """Return transformers' maker of models with the folder's head."""
-    from transformers import AutoModelForCausalLM, AutoModelForSequenceClassification
-
-    return AutoModelForSequenceClassification if folder.head == CLASSIFIER else AutoModelForCausalLM
-
-
-def _model(folder: Folder, config: Any, dtype: str) -> Any:
-    """Load the weights; every key must be there and have its shape (a head that is tied to the embeddings: theirs)."""
+def _model(folder: Folder, config: Any, dtype: str, *, kind: Kind) -> Any:
+    """Load the weights; every key that is used must be there and have its shape (a tied head is its embeddings)."""
     import torch
 
     try:
-        model, info = _auto(folder).from_pretrained(
+        model, info = kind.maker().from_pretrained(
             folder.path, config=config, dtype=vars(torch)[dtype], local_files_only=True, trust_remote_code=False,
             use_safetensors=True, output_loading_info=True, ignore_mismatched_sizes=True,  # raised below, by name
         )  # fmt: skip
@@ -203,13 +232,12 @@ def _model(folder: Folder, config: Any, dtype: str) -> Any:
         raise InputError(f"cannot be loaded: {_short(error)}", where=str(folder.path), help=HELP) from error
     left = [key for key in info["unexpected_keys"] if not _harmless(str(key), folder)]
     wrong = {"missing": info["missing_keys"], "of another shape": info["mismatched_keys"], "left over": left}
-    for what, keys in wrong.items():
+    for what, found in wrong.items():
+        keys = [str(key[0] if isinstance(key, tuple) else key) for key in found]
+        keys = [key for key in keys if kind.unused is None or not kind.unused.match(key)]
         if keys:
-            names = ", ".join(sorted(str(key[0] if isinstance(key, tuple) else key) for key in keys)[:5])
-            raise InputError(
-                f"{len(keys)} weights are {what}: {names}", where=str(folder.path),
-                help="a checkpoint without its head, or of another model: its scores would be random",
-            )  # fmt: skip
+            names = ", ".join(sorted(keys)[:5])
+            raise InputError(f"{len(keys)} weights are {what}: {names}", where=str(folder.path), help=kind.help)
     for name, weights in [*model.named_parameters(), *model.named_buffers()]:
         if weights.is_floating_point() and weights.numel() and not _finite(weights):
             raise InputError(

@@ -12,6 +12,8 @@ from rmbench.errors import EnvironmentFault, InputError
 from rmbench.kernel.models.encode import Encoder, Format, Truncation
 from rmbench.kernel.models.files import HELP, read_text
 from rmbench.kernel.models.folder import CLASSIFIER, HEADS, WANTED, inspect, inspect_tokenizer, longest, positions
+from rmbench.kernel.models.load import CAUSAL as CAUSAL_MODEL
+from rmbench.kernel.models.load import CLASSIFIER as CLASSIFIER_MODEL
 from rmbench.kernel.models.load import check_vocabulary, load, load_tokenizer, offline, quiet
 from rmbench.kernel.models.passes import DTYPES, ModelError
 
@@ -68,7 +70,8 @@ def opened(model: Any, tokenizer: Any, *, head: str, device: str, dtype: str | N
     dtype = dtype or ("float32" if device.startswith("cpu") else "bfloat16")
     _check_device(device, dtype)
     if isinstance(model, str | Path):
-        loaded = load(inspect(model, head), dtype=dtype, device=device, tokenizer=_tokenizer(tokenizer))
+        kind = CLASSIFIER_MODEL if head == CLASSIFIER else CAUSAL_MODEL
+        loaded = load(inspect(model, head), dtype=dtype, device=device, tokenizer=_tokenizer(tokenizer), kind=kind)
         return Opened(loaded.model, loaded.tokenizer, str(model), loaded.notes, dtype)
     where = f"model {type(model).__name__}"
     tokenizer = _tokenizer(tokenizer)

@@ -86,7 +86,7 @@ class Passes:
             raise ModelError(f"{type(model).__name__} is not among the architectures that can be packed")
         self.model = model.to(device=device, dtype=DTYPES[self.dtype]).eval()
         check_weights(self.model)
-        self.budget = batch_tokens or _budget(self.device.type, self.dtype)
+        self.budget = batch_tokens or budget_of(self.device.type, self.dtype)
         self.vocabulary = int(model.get_input_embeddings().weight.shape[0])
         self.longest = longest_row(model)
         self.meter = Meter()
@@ -173,7 +173,7 @@ class Passes:
             with torch.inference_mode():
                 return read(batch)
         except RuntimeError as error:
-            if not _is_memory(error) or len(batch.rows) == 1:
+            if not is_memory(error) or len(batch.rows) == 1:
                 raise
         return None
 
@@ -196,11 +196,13 @@ class Passes:
         return hidden
 
 
-def _budget(device: str, dtype: str) -> int:
+def budget_of(device: str, dtype: str) -> int:
+    """Return the most tokens of a batch by default, on a kind of device."""
     if device != "cpu":
         return ACCELERATOR_BUDGET
     return CPU_BUDGET if dtype == "float32" else CPU_HALF_BUDGET
 
 
-def _is_memory(error: RuntimeError) -> bool:
+def is_memory(error: RuntimeError) -> bool:
+    """Whether an error says that the memory does not hold what was asked for."""
     return isinstance(error, torch.OutOfMemoryError) or any(word in str(error).lower() for word in NO_MEMORY)
