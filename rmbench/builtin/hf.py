@@ -1,7 +1,7 @@
 """A reward model from a local folder, without code: a Hugging Face sequence classifier, through the scoring kernel.
 
-The score is the logit of the label, of any size and sign; higher is better. Weights are read from safetensors, offline,
-and no code of the folder is run.
+The score is the logit of the label, of any size and sign, or its probability; higher is better. Weights are read from
+safetensors, offline, and no code of the folder is run.
 """
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -16,6 +16,7 @@ Columns = Mapping[str, Sequence[float | NoScore | None]]
 Dtype = Literal["float32", "bfloat16", "float16"]
 Truncation = Literal["left", "right", "error"]
 Template = Path | Literal["none"]
+Output = Literal["logit", "probability"]
 
 
 def hf(
@@ -26,26 +27,31 @@ def hf(
     chat_template: Template | None = None,
     system: str | None = None,
     label: int | str | None = None,
+    output: Output = "logit",
     dtype: Dtype | None = None,
     runtime: Runtime | None = None,
 ) -> Callable[[Batch], Columns]:
-    """Logit of a local sequence-classification folder; parts: tokens, and tokens that truncation cut.
+    """Logit of a local sequence-classification folder, or a label's probability; parts: tokens, tokens cut.
 
     Prompt and response become text by the chat template (the folder's, or a Jinja file; "none" for none), else as
     prompt + newline + response + EOS. A row longer than max_length (default: what the model takes) loses the beginning
     of its prompt; one whose response would be cut has no score, unless truncation is "right". Where the model has
-    several labels, one must be named. dtype is float32 on CPU and bfloat16 on a GPU unless it is given.
+    several labels, one must be named. With output = "probability" the score is that label's, in [0, 1]: by the softmax
+    over the labels, or the sigmoid of its logit where it is the only one or the model is a multi-label one
+    (problem_type); so a sentiment or toxicity classifier is a reward. dtype is float32 on CPU and bfloat16 on a GPU
+    unless it is given.
     """
     from rmbench.kernel.models.folder import inspect
 
     choice("truncation", truncation, ("left", "right", "error"))
+    choice("output", output, ("logit", "probability"))
     folder = inspect(path)
     _check(folder, max_length, label)
     given: dict[str, Any] = {
         "device": runtime.device if runtime else "cpu",
         "dtype": dtype or (runtime.dtype if runtime else "float32"),
         "max_length": max_length, "truncation": truncation, "chat_template": chat_template, "system": system,
-        "label": label,
+        "label": label, "output": output,
     }  # fmt: skip
     return Scorer(path, given)
 
@@ -65,7 +71,7 @@ class Scorer:
                 from rmbench.kernel import sequence_scorer
 
             self.made = sequence_scorer(self.path, **self.given)
-        rows = self.made.rows(_prompts(batch), batch.responses)
+        rows = self.made.rows(prompts_of(batch), batch.responses)
         return {
             "score": [row.score if isinstance(row.score, float) else NoScore(row.score.reason) for row in rows],
             "tokens": [float(row.parts.tokens) for row in rows],
@@ -74,18 +80,27 @@ class Scorer:
 
     def measures(self) -> Mapping[str, float]:
         """Return tokens a second, tokens real and computed, rows that were repeats, and where the seconds went."""
-        if self.made is None:
-            return {}
-        meter, took = self.made.tokens.meter, self.made.timings
-        return {
-            "tokens-per-second": meter.real / took.total if took.total else 0.0,
-            "tokens": meter.real, "tokens-computed": meter.computed, "rows-repeated": meter.repeated,
-            "seconds-tokenising": took.encoding, "seconds-planning": took.planning, "seconds-forward": took.forward,
-            "seconds-otherwise": took.rest,
-        }  # fmt: skip
+        return {} if self.made is None else taken([self.made])
 
 
-def _prompts(batch: Batch) -> list[Any]:
+def taken(scorers: Sequence[Any]) -> dict[str, float]:
+    """Return what scorers of the kernel took in all: tokens and seconds (see ``Scorer.measures``)."""
+    meters, timings = [one.tokens.meter for one in scorers], [one.timings for one in scorers]
+    total = sum(took.total for took in timings)
+    tokens = sum(meter.real for meter in meters)
+    return {
+        "tokens-per-second": tokens / total if total else 0.0,
+        "tokens": tokens,
+        "tokens-computed": sum(meter.computed for meter in meters),
+        "rows-repeated": sum(meter.repeated for meter in meters),
+        "seconds-tokenising": sum(took.encoding for took in timings),
+        "seconds-planning": sum(took.planning for took in timings),
+        "seconds-forward": sum(took.forward for took in timings),
+        "seconds-otherwise": sum(took.rest for took in timings),
+    }
+
+
+def prompts_of(batch: Batch) -> list[Any]:
     """Return what the model sees of each row: the prompt, or the conversation where it is one."""
     alone = [len(turns) == 1 and turns[0].role == "user" for turns in batch.messages]
     return [
@@ -94,12 +109,17 @@ def _prompts(batch: Batch) -> list[Any]:
     ]
 
 
-def _check(folder: Any, max_length: int | None, label: int | str | None) -> None:
-    """Refuse, before anything is loaded, what the folder's configuration already rules out."""
+def check_length(folder: Any, max_length: int | None) -> None:
+    """Raise a ``ValueError`` where ``max_length`` is no number of tokens that the folder's model takes."""
     if max_length is not None:
         whole("max_length", max_length, 1)
         if folder.positions is not None and max_length > folder.positions:
             raise ValueError(f"max_length is {max_length:,}, the model takes {folder.positions:,} tokens")
+
+
+def _check(folder: Any, max_length: int | None, label: int | str | None) -> None:
+    """Refuse, before anything is loaded, what the folder's configuration already rules out."""
+    check_length(folder, max_length)
     from rmbench.kernel.models.folder import listed_labels
 
     names = folder.labels
@@ -114,12 +134,16 @@ def _check(folder: Any, max_length: int | None, label: int | str | None) -> None
 
 
 def _facts(*, path: Path, chat_template: Template | None = None, **_: object) -> Iterable[str]:
-    """Say how prompt and response become text, which the options leave to the folder."""
-    from rmbench.kernel.models.files import read_text, short_hash
     from rmbench.kernel.models.folder import inspect
 
-    own = inspect(path).template if chat_template is None else None
-    text = read_text(chat_template) if isinstance(chat_template, Path) else own
+    return form_of(inspect(path).template, chat_template)
+
+
+def form_of(own: str | None, chat_template: Template | None) -> list[str]:
+    """Say how prompt and response become text, which the options leave to the folder and its ``own`` template."""
+    from rmbench.kernel.models.files import read_text, short_hash
+
+    text = read_text(chat_template) if isinstance(chat_template, Path) else own if chat_template is None else None
     return ["form:plain" if text is None else f"form:chat#{short_hash(text)}"]
 
 

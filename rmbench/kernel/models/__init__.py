@@ -1,1 +1,1 @@
-"""Sequence-classification models, batched: tokens in, one score per row out, whatever stands beside a row."""
+"""Models, batched: tokens in, one score or log-probability per row out, whatever stands beside a row."""

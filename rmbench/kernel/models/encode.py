@@ -11,14 +11,14 @@ and files, not from looping for ever: in ``rmbench run`` the time limit of a cal
 
 from __future__ import annotations
 
-import unicodedata
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
 import numpy as np
 
 from rmbench.errors import InputError
 from rmbench.kernel.models.files import short_hash
+from rmbench.kernel.models.spans import Span, Text, between, common, span_of, spoken
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -50,22 +50,15 @@ class Encoded:
         prompt: how many leading tokens are the prompt's (a prefix that the prompt's responses may share).
         cut: tokens that truncation took away.
         reason: why it cannot be scored (then ``ids`` is empty), else None.
+        response: where the response's own tokens begin and end, whatever other rows share; what follows is EOS or what
+            a template writes.
     """
 
     ids: np.ndarray
     prompt: int
     cut: int
     reason: str | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Text:
-    """A row as text: ``response`` and ``end`` are where the response begins and ends; ``reason`` why there is none."""
-
-    whole: str
-    response: int
-    end: int
-    reason: str | None = None
+    response: tuple[int, int] = (0, 0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,12 +72,15 @@ class Format:
             the response is left has no score); ``error`` raises.
         template: a chat template (Jinja), or None for the plain form.
         system: put before the conversation, where it has no system turn of its own.
+        alone: whether a row with an empty prompt (and no ``system``) is its response alone, with neither newline nor
+            template, behind BOS where the tokenizer has one: what a language model's likelihood of a text wants.
     """
 
     max_length: int | None = None
     truncation: Truncation = "left"
     template: str | None = None
     system: str | None = None
+    alone: bool = False
 
     def __post_init__(self) -> None:
         """Check the fields."""
@@ -120,7 +116,7 @@ class Encoder:
         self.eos: int | None = tokenizer.sep_token_id if eos is None else eos
         added = tokenizer.added_tokens_decoder.items()
         self.special = frozenset(tokenizer.all_special_ids) | {one for one, token in added if token.special}
-        self.written = int(tokenizer.num_special_tokens_to_add()) if form.template is None else 0
+        self.written = int(tokenizer.num_special_tokens_to_add())
         self.system_left_out = False
         self.given = {"date_string": DATE} if "strftime_now" in (form.template or "") else {}
         if form.template is not None:
@@ -143,7 +139,10 @@ class Encoder:
         check(prompts, responses)
         texts = self.texts(prompts, responses)
         different = [text for text in dict.fromkeys(texts) if text.reason is None]
-        found = dict(zip(different, self._tokens(different), strict=True))
+        found: dict[Text, Encoded] = {}
+        for alone in (False, True):
+            some = [text for text in different if text.alone == alone]
+            found |= zip(some, self._tokens(some, plain=alone or self.form.template is None), strict=True)
         encoded = [found[text] if text.reason is None else Encoded(NO_IDS, 0, 0, text.reason) for text in texts]
         if self.form.truncation == "error" and (long := [row for row, one in enumerate(encoded) if one.cut]):
             raise InputError(
@@ -154,11 +153,16 @@ class Encoder:
 
     def texts(self, prompts: Sequence[Prompt], responses: Sequence[str]) -> list[Text]:
         """Return the rows as text, by the template where there is one."""
-        pairs = zip(prompts, responses, strict=True)
-        if self.form.template is None:
-            return [self._plain(prompt, response) for prompt, response in pairs]
         known: dict[Any, tuple[str, str]] = {}
-        return [self._templated(self._conversation(prompt), response, known) for prompt, response in pairs]
+
+        def text(prompt: Prompt, response: str) -> Text:
+            if self.form.alone and prompt == "" and self.form.system is None:
+                return Text(response, 0, len(response), None if sound(response) else SURROGATE, alone=True)
+            if self.form.template is None:
+                return self._plain(prompt, response)
+            return self._templated(self._conversation(prompt), response, known)
+
+        return [text(prompt, response) for prompt, response in zip(prompts, responses, strict=True)]
 
     def _plain(self, prompt: Prompt, response: str) -> Text:
         before = prompt if isinstance(prompt, str) else flat(prompt)
@@ -186,7 +190,7 @@ class Encoder:
             return Text("", 0, 0, f"the chat template refuses the messages: {_short(error)}")
         if not sound(whole):
             return Text("", 0, 0, SURROGATE)
-        start, end = _between(whole, *known[key])
+        start, end = between(whole, *known[key])
         return Text(whole, start, end, LEFT_OUT if start == end and response.strip() else None)
 
     def _render(self, turns: list[dict[str, str]], response: str) -> str:
@@ -220,70 +224,85 @@ class Encoder:
         except Exception:  # noqa: BLE001 - then every row says so itself
             return False
 
-    def _tokens(self, texts: Sequence[Text]) -> list[Encoded]:
+    def _tokens(self, texts: Sequence[Text], *, plain: bool) -> list[Encoded]:
         """Tokenise in few calls, put BOS and EOS right, cut, and find the prefixes that rows may share."""
         rows: list[Encoded] = []
         for chunk in chunks(texts):
             found = self.tokenizer(
-                [text.whole for text in chunk], add_special_tokens=self.form.template is None,
+                [text.whole for text in chunk], add_special_tokens=plain,
                 return_attention_mask=False, return_token_type_ids=False, verbose=False,
             )  # fmt: skip
-            for text, ids, (start, seen) in zip(chunk, found["input_ids"], self._starts(chunk, found), strict=True):
-                if len(ids) <= self.written and spoken(text.whole):
+            for text, ids, span in zip(chunk, found["input_ids"], self._spans(chunk, found, plain=plain), strict=True):
+                if len(ids) <= (self.written if plain else 0) and spoken(text.whole):
                     raise InputError(
                         f"the tokenizer gives no token for {text.whole[:60]!r}", where=self.where,
                         help="this tokenizer does not belong to the model: save the right one beside it",
                     )  # fmt: skip
-                silent = not seen and spoken(text.whole[text.response : text.end])
-                rows.append(Encoded(NO_IDS, 0, 0, SILENT) if silent else self._cut(*self._right(list(ids), start)))
+                silent = not span.seen and spoken(text.whole[text.response : text.end])
+                rows.append(
+                    Encoded(NO_IDS, 0, 0, SILENT)
+                    if silent
+                    else self._cut(*self._right(list(ids), span, plain=plain, alone=text.alone))
+                )
         return aligned(texts, rows)
 
-    def _starts(self, texts: Sequence[Text], found: Any) -> list[tuple[int, bool]]:
-        """Return where each row's response begins among its tokens (see ``_first_token``)."""
+    def _spans(self, texts: Sequence[Text], found: Any, *, plain: bool) -> list[Span]:
+        """Return where each row's response stands among its tokens (see ``spans.span_of``)."""
         if self.tokenizer.is_fast:
-            return [_first_token(one, text) for text, one in zip(texts, found.encodings, strict=True)]
-        before, plain = [text.whole[: text.response] for text in texts], self.form.template is None
-        prompts = self.tokenizer(before, add_special_tokens=plain, verbose=False)["input_ids"]
-        pairs = zip(found["input_ids"], prompts, strict=True)
-        return [(_common(whole, prompt), True) for whole, prompt in pairs]
+            return [span_of(one, text) for text, one in zip(texts, found.encodings, strict=True)]
 
-    def _right(self, ids: list[int], start: int) -> tuple[list[int], int]:
-        """Return ids, in the plain form with a single BOS and a single EOS at the end; and where the response begins.
+        def shared(until: Sequence[int]) -> list[int]:
+            before = [text.whole[:at] for text, at in zip(texts, until, strict=True)]
+            tokens = self.tokenizer(before, add_special_tokens=plain, verbose=False)["input_ids"]
+            return [common(whole, some) for whole, some in zip(found["input_ids"], tokens, strict=True)]
 
-        A response without tokens begins where the special tokens at the end do.
+        starts = shared([text.response for text in texts])
+        stops = shared([text.end for text in texts]) if self.form.alone else starts  # asked of language models only
+        return [Span(start, max(start, stop), seen=True) for start, stop in zip(starts, stops, strict=True)]
+
+    def _right(self, ids: list[int], span: Span, *, plain: bool, alone: bool) -> tuple[list[int], Span]:
+        """Return ids, in the plain form with a single BOS and a single EOS at the end; and where the response stands.
+
+        A response without tokens stands where the special tokens at the end begin.
         """
-        if start < 0:
+        if span.start < 0:
             start = len(ids) - 1 if ids and ids[-1] == self.eos else len(ids)
-        if self.form.template is not None:
-            return ids, start
+            span = Span(start, start, span.seen)
+        if not plain:
+            return ids, span
         while self.bos is not None and ids[:2] == [self.bos, self.bos]:
-            ids, start = ids[1:], max(0, start - 1)
+            ids = ids[1:]
+            span = span.moved(-1, len(ids))
+        if alone and self.bos is not None and ids[:1] != [self.bos]:  # the first token wants something before it
+            ids = [self.bos, *ids]
+            span = span.moved(1, len(ids))
         if self.eos is None:
-            return ids, start
+            return ids, span
         while ids[-2:] == [self.eos, self.eos]:
             ids = ids[:-1]
         if not ids or ids[-1] != self.eos:
             ids = [*ids, self.eos]
-        return ids, min(start, len(ids))
+        return ids, span.moved(0, len(ids) - 1)
 
-    def _cut(self, ids: list[int], start: int) -> Encoded:
+    def _cut(self, ids: list[int], span: Span) -> Encoded:
         over = 0 if self.form.max_length is None else len(ids) - self.form.max_length
         if not ids:
             return Encoded(NO_IDS, 0, 0, EMPTY)
         if over <= 0:
-            return Encoded(np.asarray(ids, dtype=np.int32), start, 0)
+            return Encoded(np.asarray(ids, dtype=np.int32), span.start, 0, response=(span.start, span.stop))
         head = 1 if ids[0] == self.bos else 0
         if self.form.truncation == "right":
             tail = 1 if ids[-1] == self.eos and len(ids) - over > 1 else 0
             kept = ids[: len(ids) - over - tail] + ids[len(ids) - tail :]
-            reason = GONE if start >= len(kept) - tail else None
+            reason = GONE if span.start >= len(kept) - tail else None
+            span = Span(span.start, min(span.stop, len(kept) - tail), span.seen)
         else:
             kept = ids[:head] + ids[head + over :]
-            reason = CUT if head + over > start else None
+            reason = CUT if head + over > span.start else None
+            span = span.moved(-over, len(kept))
         if reason is not None:
             return Encoded(NO_IDS, 0, over, reason)
-        shared = start if self.form.truncation == "right" else start - over
-        return Encoded(np.asarray(kept, dtype=np.int32), shared, over)
+        return Encoded(np.asarray(kept, dtype=np.int32), span.start, over, response=(span.start, span.stop))
 
 
 def check(prompts: Sequence[Prompt], responses: Sequence[str]) -> None:
@@ -332,36 +351,9 @@ def aligned(texts: Sequence[Text], rows: Sequence[Encoded]) -> list[Encoded]:
         if row.reason is None:
             least[key] = min(least.get(key, row.prompt), row.prompt)
     return [
-        row if row.reason is not None or row.prompt == least[key] else Encoded(row.ids, least[key], row.cut)
+        row if row.reason is not None or row.prompt == least[key] else replace(row, prompt=least[key])
         for key, row in zip(keys, rows, strict=True)
     ]
-
-
-def _between(whole: str, before: str, after: str) -> tuple[int, int]:
-    """Return where the response stands in a rendered row, given what stands before and after another one."""
-    if not (whole.startswith(before) and whole.endswith(after) and len(whole) >= len(before) + len(after)):
-        start = _common(whole, before)
-        return start, len(whole) - _common(whole[start:][::-1], after[::-1])
-    return len(before), len(whole) - len(after)
-
-
-def _first_token(encoding: Any, text: Text) -> tuple[int, bool]:
-    """Return the first token that holds a character of the response or of what follows, and whether it is the former.
-
-    The index is -1 where no token does.
-    """
-    token = encoding.char_to_token(text.response)
-    if token is not None:
-        return int(token), True
-    places = enumerate(encoding.offsets)  # the tokenizer drops the response's first character, or there is none
-    index, begin = next(((index, begin) for index, (begin, end) in places if end > text.response), (-1, text.end))
-    return index, begin < text.end
-
-
-def _common(one: Sequence[Any], other: Sequence[Any]) -> int:
-    """Return the length of the longest common beginning."""
-    pairs = enumerate(zip(one, other, strict=False))
-    return next((at for at, (a, b) in pairs if a != b), min(len(one), len(other)))
 
 
 def sound(text: str) -> bool:
@@ -371,11 +363,6 @@ def sound(text: str) -> bool:
     except UnicodeEncodeError:
         return False
     return True
-
-
-def spoken(text: str) -> bool:
-    """Whether a text has a letter, digit, punctuation mark or symbol: what every tokenizer has a token for."""
-    return any(unicodedata.category(c)[0] in "LNPS" for c in text)
 
 
 def flat(messages: Messages) -> str:

@@ -33,6 +33,15 @@ FIRST_BEHIND_PAD = {
 MOST_LABELS = 10_000
 LABELS_SHOWN = 10
 LABELS = 2  # transformers' default
+CLASSIFIER, CAUSAL = "classifier", "causal"
+HEADS = {  # what the names of architectures with this head end with
+    CLASSIFIER: ("ForSequenceClassification",),
+    CAUSAL: ("ForCausalLM", "LMHeadModel"),
+}
+WANTED = {
+    CLASSIFIER: "a reward model is a ...ForSequenceClassification: fit one and save it with save_pretrained",
+    CAUSAL: "a language model is a ...ForCausalLM: save it with save_pretrained",
+}
 FETCHES = {"use_kernels", "kernel_config", "use_timm_backbone", "use_pretrained_backbone"}
 FILES = {"transformers_weights", "gguf_file", "adapter_kwargs", "_adapter_model_path"}  # name other weights
 
@@ -103,16 +112,17 @@ def listed_labels(names: Mapping[int, str]) -> str:
     return shown + (f" and {len(names) - LABELS_SHOWN:,} more" if len(names) > LABELS_SHOWN else "")
 
 
-def inspect(path: str | Path, *, headless: bool = False) -> Folder:
+def inspect(path: str | Path, head: str = CLASSIFIER, *, headless: bool = False) -> Folder:
     """Read what a model folder holds, and refuse what must not be loaded.
 
     Args:
         path: the folder.
-        headless: whether a model without a classification head is wanted (an encoder of texts).
+        head: what the model must be: a ``classifier`` or a ``causal`` language model.
+        headless: whether a model without either head is wanted (an encoder of texts).
 
     Raises:
         InputError: no such folder, no safetensors, a name that leaves the folder, a configuration that names code, a
-            model without a classification head unless that is wanted, a damaged file.
+            model without that head unless that is wanted, a damaged file.
     """
     folder = Path(path)
     if not folder.is_dir():
@@ -121,7 +131,7 @@ def inspect(path: str | Path, *, headless: bool = False) -> Folder:
     config = object_of(folder / "config.json", "the model's configuration")
     notes = list(_config_notes(config, folder / "config.json"))
     if not headless:
-        _check_head(config, folder / "config.json")
+        _check_head(config, folder / "config.json", head)
     _check_labels(config, folder / "config.json")
     _check_positions(config, folder / "config.json")
     if (folder / "adapter_config.json").exists():
@@ -198,13 +208,16 @@ def _config_notes(config: Mapping[str, Any], path: Path) -> Iterator[tuple[str, 
         yield "auto-map", "config.json names code of its own (auto_map): it is not run, transformers' own class is used"
 
 
-def _check_head(config: Mapping[str, Any], path: Path) -> None:
+def _check_head(config: Mapping[str, Any], path: Path, head: str) -> None:
     made = config.get("architectures")
     names = [str(name) for name in made] if isinstance(made, list) else []
-    if not any(name.endswith("ForSequenceClassification") for name in names):
-        what = f"the model is a {' or '.join(names) or 'model of unnamed architecture'}: it has no classification head"
-        advice = "a reward model is a ...ForSequenceClassification: fit one and save it with save_pretrained"
-        raise wrong(what, path, advice)
+    if not any(name.endswith(HEADS[head]) for name in names):
+        kind = "classification" if head == CLASSIFIER else "language-model"
+        what = f"the model is a {' or '.join(names) or 'model of unnamed architecture'}: it has no {kind} head"
+        other = CAUSAL if head == CLASSIFIER else CLASSIFIER
+        named = any(name.endswith(HEADS[other]) for name in names)
+        rewards = "hf-likelihood and hf-dpo take it as it is; " if head == CLASSIFIER else "hf takes it as it is; "
+        raise wrong(what, path, rewards * named + WANTED[head])
 
 
 def _check_labels(config: Mapping[str, Any], path: Path) -> None:

@@ -1,4 +1,4 @@
-"""Where a sequence classifier reads its score, and the head that reads it: the model's own modules, called apart.
+"""Where a model is read, and the head that reads it: the model's own modules, called apart.
 
 Only architectures that a test holds equal to their own forward pass stand here. Every other one is called as it is,
 a row at a time.
@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
 
     import torch
 
@@ -38,7 +38,7 @@ class Head:
     Attributes:
         position: ``last`` real token (decoders) or ``first`` (encoders).
         backbone: name of the module that gives the hidden states.
-        read: ``(model, hidden (n, width)) -> logits (n, labels)``.
+        read: ``(model, hidden (n, width)) -> logits (n, labels)``, of a language model (n, vocabulary).
         offset: what the first position id is.
         token_types: whether the backbone takes ``token_type_ids``.
     """
@@ -70,6 +70,11 @@ def _distilbert(model: Any, hidden: torch.Tensor) -> torch.Tensor:
     return logits
 
 
+def _vocabulary(model: Any, hidden: torch.Tensor) -> torch.Tensor:
+    logits: torch.Tensor = model.lm_head(hidden)
+    return logits
+
+
 def behind_padding(model: Any) -> int:
     """Return the first position id of models that number behind the padding token's."""
     return int(model.config.pad_token_id) + 1
@@ -85,11 +90,19 @@ HEADS: dict[str, Head] = {
     "DistilBertForSequenceClassification": Head(FIRST, "distilbert", _distilbert),
 }
 
+# language models: the logits of the next token, over the vocabulary
+CAUSAL: dict[str, Head] = {
+    "LlamaForCausalLM": Head(LAST, "model", _vocabulary),
+    "Qwen2ForCausalLM": Head(LAST, "model", _vocabulary),
+    "Qwen3ForCausalLM": Head(LAST, "model", _vocabulary),
+    "GPT2LMHeadModel": Head(LAST, "transformer", _vocabulary),
+}
 
-def head_of(model: Any) -> Head | None:
-    """Return how the score of a model is read where that is known and the model has no odd attention, else None."""
+
+def head_of(model: Any, known: Mapping[str, Head] = HEADS) -> Head | None:
+    """Return how a model is read where that is known and the model has no odd attention, else None."""
     kind, config = type(model), model.config
-    head = HEADS.get(kind.__name__) if kind.__module__.startswith("transformers.models.") else None
+    head = known.get(kind.__name__) if kind.__module__.startswith("transformers.models.") else None
     if head is None or config.is_encoder_decoder or vars(config).get("is_decoder", False):
         return None
     if head.position == LAST and not _plain_decoder(config):

@@ -83,6 +83,27 @@ def packed(batch: Batch, rows: Sequence[np.ndarray], head: Head, model: Any) -> 
     return Packed(np.concatenate(pieces), np.concatenate(numbers), tuple(segments), np.array(read, np.int64))
 
 
+def places(batch: Batch, segments: Sequence[Segment], spans: Sequence[tuple[int, int]]) -> np.ndarray:
+    """Return where tokens of rows lie in a packed sequence, int64, one row's after the other's.
+
+    Args:
+        batch: whose rows they are.
+        segments: of the sequence that ``packed`` made of it.
+        spans: for each row, in the batch's order, from which of its tokens to before which.
+    """
+    own = iter(segments)
+    found: list[np.ndarray] = []
+    wanted = iter(spans)
+    for group in batch.groups:
+        if group.shared:
+            next(own)
+        for _ in group.rows:
+            segment, (start, stop) = next(own), next(wanted)
+            at = np.arange(start, stop)
+            found.append(np.where(at < group.shared, segment.prefix + at, segment.start + at - group.shared))
+    return np.concatenate(found).astype(np.int64)
+
+
 def cumulative(segments: Sequence[Segment]) -> Cumulative:
     """Return the lengths of segments that follow each other from 0 on, and the keys that each sees."""
     table = np.array(segments, np.int64).reshape(-1, 4)

@@ -1,4 +1,4 @@
-"""Load a folder of a sequence classifier and its tokenizer: offline, without remote code, and nothing left to chance.
+"""Load a folder of a model and its tokenizer: offline, without remote code, and nothing left to chance.
 
 transformers gives a random head where a checkpoint has none and prints a report; here every key must be there. A
 tokenizer is held against its own tokenizer.json, since the class that a configuration names may read it as another one.
@@ -67,6 +67,18 @@ CLASSIFIER = Kind(
 )  # fmt: skip
 
 
+def _causal() -> Any:
+    from transformers import AutoModelForCausalLM
+
+    return AutoModelForCausalLM
+
+
+CAUSAL = Kind(
+    _causal, "causal language model",
+    "a checkpoint without its language-model head, or of another model: its probabilities would be random",
+)  # fmt: skip
+
+
 @contextmanager
 def offline() -> Iterator[None]:
     """Keep transformers and its hub client from the network, whatever a checkpoint names."""
@@ -112,7 +124,7 @@ def load(
         dtype: ``float32``, ``bfloat16`` or ``float16``: every weight is converted to it, whatever its own type.
         device: where the memory for it must be.
         tokenizer: used in place of the folder's own.
-        kind: what is made of it: a sequence classifier, or an encoder of texts.
+        kind: what is made of it: a sequence classifier, a causal language model, or an encoder of texts.
 
     Raises:
         InputError: an unknown architecture, a weight missing, left over or of another shape, NaN or infinity among
@@ -208,7 +220,7 @@ def _check_memory(folder: Folder, config: Any, dtype: str, device: str, *, kind:
 
 
 def _model(folder: Folder, config: Any, dtype: str, *, kind: Kind) -> Any:
-    """Load the weights; every key that is used must be there and have its shape."""
+    """Load the weights; every key that is used must be there and have its shape (a tied head is its embeddings)."""
     import torch
 
     try:

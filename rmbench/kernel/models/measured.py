@@ -14,7 +14,7 @@ import torch
 from torch.nn.functional import linear
 
 from rmbench.kernel.measured import Side, interleaved
-from rmbench.kernel.models.forward import DTYPES
+from rmbench.kernel.models.passes import DTYPES
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence

@@ -9,28 +9,24 @@ from __future__ import annotations
 
 import time
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import torch
 
-from rmbench.errors import EnvironmentFault, InputError
-from rmbench.kernel.models.encode import Encoded, Encoder, Format, Truncation, listed
+from rmbench.kernel.models.encode import listed
 from rmbench.kernel.models.envelope import Envelope, envelope, tell
-from rmbench.kernel.models.files import HELP, read_text
-from rmbench.kernel.models.folder import inspect, inspect_tokenizer, longest, positions
-from rmbench.kernel.models.forward import DTYPES, ModelError, TokenScorer
-from rmbench.kernel.models.load import check_vocabulary, load, load_tokenizer, offline, quiet
+from rmbench.kernel.models.folder import CLASSIFIER
+from rmbench.kernel.models.forward import TokenScorer
+from rmbench.kernel.models.opening import opened
+from rmbench.kernel.models.passes import ModelError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+    from pathlib import Path
 
-    from rmbench.kernel.models.encode import Prompt
+    from rmbench.kernel.models.encode import Encoded, Encoder, Prompt, Truncation
     from rmbench.kernel.models.plan import Plan
 
-PLAIN = "none"  # as a chat template: prompt + newline + response + EOS
-HEAD = "ForSequenceClassification"
 NOT_FINITE = "the model gave {score}, which is no score"
 
 
@@ -179,6 +175,7 @@ def sequence_scorer(
     truncation: Truncation = "left",
     chat_template: str | Path | None = None,
     system: str | None = None,
+    output: str = "logit",
 ) -> SequenceScorer:
     """Make a scorer of a sequence-classification model.
 
@@ -195,6 +192,7 @@ def sequence_scorer(
         chat_template: Jinja text, or the ``Path`` of a file; ``"none"`` for prompt + newline + response + EOS; by
             default the tokenizer's own where it has one.
         system: a system turn for conversations that have none.
+        output: ``logit``, or ``probability`` of the label (see ``forward.probabilities``).
 
     Returns:
         The scorer: ``scorer(prompts, responses)`` is a float64 array.
@@ -205,47 +203,18 @@ def sequence_scorer(
             takes, weights that are not finite.
         EnvironmentFault: no such device, or not enough memory.
     """
-    dtype = dtype or ("float32" if device.startswith("cpu") else "bfloat16")
-    _check_device(device, dtype)
-    where = f"model {type(model).__name__}"
-    notes: tuple[tuple[str, str], ...] = ()
-    if isinstance(model, str | Path):
-        where = str(model)
-        loaded = load(inspect(model), dtype=dtype, device=device, tokenizer=_tokenizer(tokenizer))
-        model, tokenizer, notes = loaded.model, loaded.tokenizer, loaded.notes
-    else:
-        tokenizer = _tokenizer(tokenizer)
-        _check_objects(model, tokenizer, where)
-    _check_label(model, label)
-    template = _template(chat_template, tokenizer)
-    form = Format(_most(max_length, model, tokenizer), truncation, template, system)
-    encoder = Encoder(tokenizer, form, where=where)
-    pad = model.config.get_text_config().pad_token_id
-    pad = tokenizer.pad_token_id if pad is None else pad
-    scorer = TokenScorer(model, pad_id=pad or 0, device=device, dtype=dtype, batch_tokens=batch_tokens, label=label)
-    return SequenceScorer(scorer, encoder, where=where, notes=notes)
-
-
-def _check_device(device: str, dtype: str) -> None:
-    if dtype not in DTYPES:
-        raise ModelError(f"dtype {dtype!r} is not one of {', '.join(DTYPES)}")
-    try:
-        kind = torch.device(device).type
-    except RuntimeError as error:
-        raise InputError(
-            f"device {device!r} is none that torch knows", help="cpu, or cuda where there is one"
-        ) from error
-    there = {"cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available()}
-    if not there.get(kind, True):
-        raise EnvironmentFault(f"device {device!r}: this machine has none", help="device = cpu computes everywhere")
-
-
-def _check_objects(model: Any, tokenizer: Any, where: str) -> None:
-    if not any(kind.__name__.endswith(HEAD) for kind in type(model).__mro__):
-        raise ModelError(f"{type(model).__name__} has no classification head: a reward model is a ...{HEAD}")
-    if tokenizer is None:
-        raise InputError("a model without its tokenizer", where=where, help="give both, or the folder that holds both")
-    check_vocabulary(model, tokenizer, where)
+    found = opened(model, tokenizer, head=CLASSIFIER, device=device, dtype=dtype)
+    _check_label(found.model, label)
+    encoder = found.encoder(
+        max_length=max_length, truncation=truncation, chat_template=chat_template, system=system
+    )  # fmt: skip
+    pad = found.model.config.get_text_config().pad_token_id
+    pad = found.tokenizer.pad_token_id if pad is None else pad
+    scorer = TokenScorer(
+        found.model, pad_id=pad or 0, device=device, dtype=found.dtype, batch_tokens=batch_tokens, label=label,
+        output=output,
+    )  # fmt: skip
+    return SequenceScorer(scorer, encoder, where=found.where, notes=found.notes)
 
 
 def _check_label(model: Any, label: int | str | None) -> None:
@@ -254,35 +223,3 @@ def _check_label(model: Any, label: int | str | None) -> None:
         raise ModelError(f"label is {label}, expected an index or a name")
     if len(names) > 1:
         raise ModelError(f"{len(names)} labels are named {label!r}: choose one by its index")
-
-
-def _tokenizer(given: Any) -> Any:
-    if not isinstance(given, str | Path):
-        return given
-    with offline(), quiet():
-        made, _ = load_tokenizer(inspect_tokenizer(given))
-    return made
-
-
-def _template(given: str | Path | None, tokenizer: Any) -> str | None:
-    """Return the chat template to use, None for the plain form."""
-    if given is None:
-        own = tokenizer.chat_template
-        return own.get("default") if isinstance(own, dict) else own
-    if given == PLAIN:
-        return None
-    text = read_text(given) if isinstance(given, Path) else given
-    if "{" not in text:
-        raise InputError(
-            f"chat_template is no template: {text[:60]!r}", help=f"Jinja text, a Path, or {PLAIN!r}; {HELP}"
-        )
-    return text
-
-
-def _most(given: int | None, model: Any, tokenizer: Any) -> int | None:
-    places = positions(model.config.to_dict())
-    if places is not None and places < 1:
-        raise ModelError(f"the model takes {places:,} tokens by its configuration")
-    if given is not None and places is not None and given > places:
-        raise ModelError(f"max_length is {given:,}, the model takes {places:,} tokens")
-    return given if given is not None else longest(places, tokenizer.model_max_length)
