@@ -3,6 +3,7 @@
 import itertools
 
 import pytest
+
 from rmbench.builtin import rmbench_tasks
 from rmbench.tasks import content_sha, read
 

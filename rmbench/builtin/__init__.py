@@ -4,20 +4,36 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from rmbench import Metric, Reward, RewardModel, Task, hookimpl
-from rmbench.builtin import combine, fitted, hf, nulls, overlap, rouge, words
+from rmbench.builtin import (
+    combine,
+    embedding,
+    ensemble,
+    feature_models,
+    fitted,
+    hf,
+    hf_dpo,
+    hf_likelihood,
+    neural_models,
+    ngram_model,
+    nulls,
+    overlap,
+    rouge,
+    words,
+)
 
 
 @hookimpl
 def rmbench_rewards() -> Sequence[Reward]:
     """Give the built-in rewards, the null rewards among them."""
-    mine = (rouge, overlap, words, combine, hf, fitted, nulls)
+    models = (hf, hf_likelihood, hf_dpo, embedding)
+    mine = (rouge, overlap, words, combine, ensemble, *models, fitted, nulls)
     return [reward for module in mine for reward in module.REWARDS]
 
 
 @hookimpl
 def rmbench_reward_models() -> Sequence[RewardModel]:
     """Give the reward models that can be fitted here."""
-    return ()
+    return [*feature_models.REWARD_MODELS, *neural_models.REWARD_MODELS, *ngram_model.REWARD_MODELS]
 
 
 @hookimpl
