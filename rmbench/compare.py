@@ -14,6 +14,7 @@ from rmbench.parts import load
 from rmbench.stats.resampling import holm
 from rmbench.stats.ties import round12
 from rmbench.store import RunFolder
+from rmbench.studies.calibration import LOWER_IS_BETTER
 from rmbench.studies.difference import compare, match
 from rmbench.studies.headline import all_sums
 
@@ -143,7 +144,8 @@ def worse(found: Sequence[Change], rule: str, runs: tuple[Run, Run]) -> list[str
     Args:
         found: the differences of the headline.
         rule: ``METRIC`` or ``METRIC:MARGIN``. The headline's metric is compared on the units that both have,
-            another one by its values in the two runs' results (main number of each task).
+            another one by its values in the two runs' results (main number of each task). Worse is lower, and
+            higher for the Brier score and the calibration error.
         runs: the two runs.
 
     Raises:
@@ -162,7 +164,7 @@ def worse(found: Sequence[Change], rule: str, runs: tuple[Run, Run]) -> list[str
     return [
         f"{after} is worse than {before} on {task}: {metric} changes by {value:+.4f} (margin {margin:g}){over}"
         for before, after, task, value, over in values
-        if value is not None and value < -margin
+        if value is not None and (-value if metric in LOWER_IS_BETTER else value) < -margin
     ]
 
 

@@ -121,6 +121,66 @@ METRICS: tuple[Metric, ...] = (
         doc="RewardBench 2's subsets (top-1 of four, and its Ties score), and their mean; 0 to 1.",
     ),
     Metric(
+        "brier",
+        1,
+        ("pair",),
+        doc="Mean squared error of the Bradley-Terry probability that the preferred text wins; 0 to 1, lower is "
+        "better, 0.25 says nothing.",
+    ),
+    Metric(
+        "calibration-error",
+        1,
+        ("pair",),
+        doc="How far accuracy is from that probability, over ten bins of confidence (ECE); 0 to 1, lower is "
+        "better, biased upwards.",
+    ),
+    Metric(
+        "temperature",
+        1,
+        ("pair",),
+        doc="The T of sigmoid(margin / T) that is most likely on a seeded half of the prompts, in units of the reward; "
+        "above 0.",
+    ),
+    Metric(
+        "brier-scaled",
+        1,
+        ("pair",),
+        doc="Brier score at the fitted temperature, on the half that it was not fitted on; 0 to 1, lower is better.",
+    ),
+    Metric(
+        "calibration-error-scaled",
+        1,
+        ("pair",),
+        doc="Calibration error at the fitted temperature, on the half that it was not fitted on; 0 to 1, lower is "
+        "better.",
+    ),
+    Metric(
+        "margin-accuracy",
+        1,
+        ("pair",),
+        doc="Pairwise accuracy by the size of the reward's margin, in fifths of the pairs (subsets margin:1/5 to "
+        "margin:5/5); 0 to 1.",
+    ),
+    Metric(
+        "margin-confidence",
+        1,
+        ("pair",),
+        doc="Mean confidence sigmoid(margin) in each fifth of the margins; 0.5 to 1, calibrated where it equals "
+        "margin-accuracy.",
+    ),
+    Metric(
+        "margin-confidence-scaled",
+        1,
+        ("pair",),
+        doc="Mean confidence at the fitted temperature in each fifth of the margins; 0.5 to 1.",
+    ),
+    Metric(
+        "margin-edge",
+        1,
+        ("pair",),
+        doc="The greatest margin of each fifth of the margins, in units of the reward.",
+    ),
+    Metric(
         "margin-over-null",
         1,
         ("pair", "pooled"),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from rmbench.report.calibration import METRICS as CALIBRATION
 from rmbench.report.grid import Filed, Frame, grid
 from rmbench.report.numbers import decimals, interval, number, p_value, plural
 from rmbench.report.rows import is_plain
@@ -49,7 +50,7 @@ def marks_of(merged: Merged, headline: Headline | None) -> Marks:
 
 def agreement_tables(rows: Sequence[Result], main: str | None, marks: Marks) -> tuple[Table, ...]:
     """Return the tables of one task: margins, the main aspect (None: stated preferences) by group, the rest folded."""
-    agree = [row for row in rows if row.study == "agree" and row.reward and row.metric != MARGIN]
+    agree = [row for row in rows if row.study == "agree" and row.reward and row.metric not in (MARGIN, *CALIBRATION)]
     plain_rows = [row for row in agree if is_plain(row) and row.system is None]
     whole = [row for row in plain_rows if row.subset is None]
     aspects = sorted(

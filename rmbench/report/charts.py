@@ -34,10 +34,11 @@ def draw(chart: Chart) -> str:
     width = WIDE if len(chart.panels) == 1 else NARROW
     parts = [_panel(panel, width, colours=len(chart.panels) == 1) for panel in chart.panels]
     whole = parts[0] if len(parts) == 1 else alt.concat(*parts, columns=COLUMNS, spacing=24)
-    return sanitised(vl_convert.vegalite_to_svg(_styled(whole).to_dict(), allowed_base_urls=[]))
+    return sanitised(vl_convert.vegalite_to_svg(styled(whole).to_dict(), allowed_base_urls=[]))
 
 
-def _styled(chart: Any) -> Any:
+def styled(chart: Any) -> Any:
+    """Return a chart in the colours and letters that all have."""
     words = {
         "labelColor": INK,
         "titleColor": INK,
@@ -62,7 +63,7 @@ def _styled(chart: Any) -> Any:
 
 
 def _panel(panel: Panel, width: int, *, colours: bool) -> Any:
-    order = list(dict.fromkeys(_label(point.label) for point in panel.points))
+    order = list(dict.fromkeys(label(point.label) for point in panel.points))
     low, high = _domain(panel)
     scale = alt.Scale(domain=[low, high], nice=False, zero=False)
     y = alt.Y(
@@ -77,7 +78,7 @@ def _panel(panel: Panel, width: int, *, colours: bool) -> Any:
         x=alt.X("value:Q", scale=scale, axis=axis), y=y, color=alt.Color("colour:N", scale=None)
     )
     layers = [*_rules(panel, scale, axis), bars, dots]
-    title = {} if colours else {"title": _label(panel.title)}
+    title = {} if colours else {"title": label(panel.title)}
     return alt.layer(*layers).properties(width=width, height=ROW * len(order), **title)
 
 
@@ -104,7 +105,7 @@ def _record(point: Point, *, colours: bool) -> dict[str, Any]:
     low, high = point.ci or (point.value, point.value)
     mark = point.mark if colours else "reward"
     return {
-        "label": _label(point.label),
+        "label": label(point.label),
         "value": point.value,
         "low": low,
         "high": high,
@@ -117,7 +118,8 @@ def _words(text: str) -> str:
     return plain(text)[:LONGEST] or "-"
 
 
-def _label(text: str) -> str:
+def label(text: str) -> str:
+    """Return a name, shortened in the middle to fit beside an axis."""
     text = _words(text)
     return text if len(text) <= LABEL else text[: LABEL - 9] + "\u2026" + text[-8:]
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from rmbench.report.agreement import agreement_chart, agreement_tables, by_task, marks_of
 from rmbench.report.board import Board, boards, headlines
+from rmbench.report.calibration import calibration_section
 from rmbench.report.invariance import invariance_section, invariance_words
 from rmbench.report.merge import Merged, RunData, merge
 from rmbench.report.numbers import UNKNOWN, count
@@ -36,7 +37,8 @@ if TYPE_CHECKING:
 class Report:
     """What the writers print: a title, sentences, sections, and the boards behind the leaderboard.
 
-    ``charts`` and ``leaders`` are the leaderboard's; ``merged`` holds the rows.
+    ``charts`` and ``leaders`` are the leaderboard's; ``calibration`` are further tables for a paper; ``merged`` holds
+    the rows.
     """
 
     title: str
@@ -46,6 +48,7 @@ class Report:
     boards: tuple[Board, ...]
     sections: tuple[Section, ...]
     merged: Merged
+    calibration: tuple[Table, ...] = ()
 
 
 def build(sources: Iterable[RunData | tuple[Any, ...]], *, allow_versions: bool = False, texts: bool = True) -> Report:
@@ -61,9 +64,11 @@ def build(sources: Iterable[RunData | tuple[Any, ...]], *, allow_versions: bool 
     samples = [sample for source in every for sample in source.samples] if texts else []
     tasks = [_task_section(merged, card, found, samples) for card in merged.tasks.values()]
     measured = every[0].measurements if len(every) == 1 else ()
-    own = [section for section in (invariance_section(measured), speed_section(measured)) if section]
+    calibration = calibration_section(merged)
+    own = [s for s in (calibration, invariance_section(measured), speed_section(measured)) if s]
     report = _report(merged, found, [*tasks, *own])
-    return replace(report, summary=(*report.summary, *invariance_words(measured)))
+    paper = tuple(table for table in calibration.tables if not table.folded) if calibration else ()
+    return replace(report, summary=(*report.summary, *invariance_words(measured)), calibration=paper)
 
 
 def build_leaderboard(sources: Iterable[RunData | tuple[Any, ...]], *, allow_versions: bool = False) -> Report:

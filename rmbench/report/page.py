@@ -11,12 +11,13 @@ from jinja2 import BaseLoader, Environment, StrictUndefined, TemplateNotFound
 from markupsafe import Markup
 
 from rmbench.report.charts import described, draw
+from rmbench.report.diagrams import draw_diagram, told
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from rmbench.report.model import Report
-    from rmbench.report.tables import Chart
+    from rmbench.report.tables import Chart, Diagram
 
 
 class _Packaged(BaseLoader):
@@ -38,14 +39,20 @@ def page(report: Report) -> str:
     )
     style = files("rmbench.report").joinpath("templates", "report.css").read_text(encoding="utf-8")
     environment.filters["svg"] = _svg
+    environment.filters["diagram"] = _diagram
     # The style is this package's own file and the hash lets the browser take no other.
     return environment.get_template("report.html.j2").render(
         report=report,
         style=Markup(style),  # noqa: S704 - a file of this package, no data in it
         style_hash=b64encode(sha256(style.encode()).digest()).decode(),
         described=described,
+        told=told,
     )
 
 
 def _svg(chart: Chart) -> Markup:
     return Markup(draw(chart))  # noqa: S704 - rewritten by an allow-list in svg.py
+
+
+def _diagram(diagram: Diagram) -> Markup:
+    return Markup(draw_diagram(diagram))  # noqa: S704 - rewritten by an allow-list in svg.py

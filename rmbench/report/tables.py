@@ -77,6 +77,32 @@ class Chart:
 
 
 @dataclass(frozen=True, slots=True)
+class Bin:
+    """One dot of a reliability diagram: what a reward says it is right (0.5 to 1), and how often it is (0 to 1)."""
+
+    confidence: float
+    accuracy: float
+    ci: Interval | None = None
+    scaled: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Reliability:
+    """The dots of one reward."""
+
+    title: str
+    bins: tuple[Bin, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Diagram:
+    """Reliability diagrams side by side, with the sentence that says what they show."""
+
+    caption: str
+    panels: tuple[Reliability, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class Example:
     """One text of a task, with what people and rewards gave it."""
 
@@ -88,7 +114,7 @@ class Example:
 
 @dataclass(frozen=True, slots=True)
 class Section:
-    """A heading and what stands under it: paragraphs, facts, a list, commands, charts, tables, texts."""
+    """A heading and what stands under it: paragraphs, facts, a list, commands, charts, diagrams, tables, texts."""
 
     title: str
     paragraphs: tuple[str, ...] = ()
@@ -98,3 +124,4 @@ class Section:
     tables: tuple[Table, ...] = ()
     examples: tuple[Example, ...] = ()
     commands: tuple[str, ...] = ()
+    diagrams: tuple[Diagram, ...] = ()

@@ -1,4 +1,4 @@
-r"""The leaderboard and the headline by task as LaTeX tables (booktabs), to be taken in with ``\input``."""
+r"""Leaderboard, headline by task and calibration as LaTeX tables (booktabs), to be taken in with ``\input``."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ _HEAD = "% Needs \\usepackage{booktabs} and, for quotes in names, \\usepackage[T
 
 def tables(report: Report) -> str:
     """Return every leaderboard table, each in a ``table`` environment of its own, its notes as text behind it."""
-    if not report.leaders:
-        return _HEAD + "% No task has a headline: there is no leaderboard.\n"
-    return _HEAD + "".join("\n" + "\n".join(_table(part)) + "\n" for table in report.leaders for part in _parts(table))
+    none = "" if report.leaders else "% No task has a headline: there is no leaderboard.\n"
+    shown = (*report.leaders, *report.calibration)
+    return _HEAD + none + "".join("\n" + "\n".join(_table(part)) + "\n" for table in shown for part in _parts(table))
 
 
 def _parts(table: Table) -> list[Table]:

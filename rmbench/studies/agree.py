@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from rmbench.api import Result
 from rmbench.studies.benchmarks import benchmarks
+from rmbench.studies.calibration import calibration
 from rmbench.studies.canaries import canaries
 from rmbench.studies.correlations import acc_eq, fit_ties, pooled_level, sample_level
 from rmbench.studies.difference import differences
@@ -45,7 +46,7 @@ def agree(
     rewards = judge(rows)
     results = absent(rows, wanted)
     for pairs in stated_pairs(rows, rewards):
-        results += pairwise(pairs, wanted) + stated_top1(pairs, wanted)
+        results += pairwise(pairs, wanted) + calibration(pairs, wanted) + stated_top1(pairs, wanted)
     results += benchmarks(rows, rewards, wanted)
     for aspect in rows.aspects:
         if aspect in rows.human:
@@ -59,7 +60,8 @@ def _ratings(whole: View, wanted: Wanted) -> list[Result]:
     fitted = fit_quality(whole) if whole.aspect == whole.rows.main and whole.rows.good is not None else None
     results = []
     for view in with_subsets(whole):
-        results += pairwise(rated_pairs(view), wanted) + rated_top1(view, wanted)
+        pairs = rated_pairs(view)
+        results += pairwise(pairs, wanted) + calibration(pairs, wanted) + rated_top1(view, wanted)
         results += sample_level(view, wanted) + acc_eq(view, wanted, ties)
         results += pooled_level(view, wanted) + system_level(view, wanted)
         results += quality(view, wanted, fitted) if fitted is not None else []

@@ -10,7 +10,7 @@ import numpy as np
 from rmbench.stats.classification import RATIOS, auroc, confusion, fit_threshold
 from rmbench.stats.ties import round12
 from rmbench.stats.weighted import auroc_of, kept, rank_resamples, weighted_intervals
-from rmbench.studies.view import RESAMPLES, Number, Share, place_of, seeded, shares
+from rmbench.studies.view import RESAMPLES, Number, Share, first_half, place_of, seeded, shares
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -44,9 +44,7 @@ def fit_quality(view: View) -> Fitted:
     texts of one class only.
     """
     clusters = view.rows.cluster[view.rows.sample]
-    known = np.unique(clusters[view.rated])
-    order = np.random.default_rng(view.rows.seed).permutation(len(known))
-    half = view.rated & np.isin(clusters, known[order[: len(known) // 2]])
+    half = view.rated & np.isin(clusters, first_half(clusters[view.rated], view.rows.seed))
     good = good_texts(view)
     thresholds: dict[str, float | None] = {}
     for reward in view.rewards:

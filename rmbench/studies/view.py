@@ -203,6 +203,16 @@ class Share:
     bottom: np.ndarray
 
 
+def first_half(clusters: np.ndarray, seed: int) -> np.ndarray:
+    """Return the distinct clusters of the first half of a seeded shuffle, on which something is fitted.
+
+    It has the smaller number of clusters where they are odd.
+    """
+    known = np.unique(clusters)
+    order = np.random.default_rng(seed).permutation(len(known))
+    return np.asarray(known[order[: len(known) // 2]])
+
+
 def seeded(result: Result, seed: int) -> Result:
     """Return a number that depends on the seed with the seed in its signature."""
     if result.signature is None or "|seed:" in result.signature:

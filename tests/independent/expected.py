@@ -19,6 +19,7 @@ from recompute import (
     top1_rated,
     top1_stated,
 )
+from recompute_calibration import calibration
 from recompute_quality import auroc, fit_threshold, halves, quality
 from recompute_score import mean_differences, mean_of, means
 
@@ -78,11 +79,13 @@ def views(data, parts):
     return out
 
 
-def agree(data, parts):
-    """Return (metric, aspect, level, subset) -> number."""
+def agree(data, parts, *, calibrated=True):
+    """Return (metric, aspect, level, subset) -> number; null rewards and oracles are not ``calibrated``."""
     out = {}
     for aspect, view in views(data, parts).items():
         found = ratings(view, aspect) if aspect else stated(view)
+        if calibrated and aspect in (None, data.main):
+            found |= calibration(view, aspect)
         out |= {(metric, aspect, level, subset): value for (metric, level, subset), value in found.items()}
     return out
 
