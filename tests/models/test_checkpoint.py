@@ -400,6 +400,12 @@ def test_linked_folders_dead_links_and_devices_are_refused(folder, tmp_path):
     refused(folder, "is no regular file", file="pipe.txt")
 
 
+def test_what_git_keeps_beside_a_checkpoint_is_left_alone(folder):
+    (folder / ".git" / "hooks").mkdir(parents=True)
+    (folder / ".git" / "hooks" / "update.sample").write_text("#!/bin/sh\n")
+    assert read(folder).config == CONFIG
+
+
 def test_too_many_files_are_refused(folder, monkeypatch):
     monkeypatch.setattr(checkpoint, "MOST_FILES", 3)
     refused(folder, "holds more than 3 files", file="")
