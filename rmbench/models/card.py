@@ -77,7 +77,8 @@ def escaped(value: object) -> str:
     """Return a value as one line of inert Markdown of at most 200 characters: no markup, link, mention or control."""
     text = "".join(char if char.isprintable() else " " if char in "\n\t" else "\ufffd" for char in str(value))
     shown = text if len(text) <= LENGTH else text[: LENGTH - 1] + "\u2026"
-    return shown.translate(ESCAPES).replace("://", "&colon;//").replace("www.", "www&period;")
+    inert = shown.translate(ESCAPES).replace("](", "]\\(")
+    return inert.replace("://", "&colon;//").replace("www.", "www&period;")
 
 
 def _warnings(judgements: Judgements, trained: Trained) -> list[str]:

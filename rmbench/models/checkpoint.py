@@ -254,8 +254,9 @@ def _check_files(folder: Path) -> None:
 
 
 def _walk(folder: Path) -> Iterator[Path]:
-    """Yield everything below a folder but the folders, hidden files too; a linked folder is refused."""
+    """Yield all files below a folder, hidden ones too but not those of .git; a linked folder is refused."""
     for place, folders, files in os.walk(folder):
+        folders[:] = sorted(name for name in folders if name != ".git")
         for name in folders:
             if (Path(place) / name).is_symlink():
                 raise wrong("is a link to a folder", Path(place) / name, "copy the folder itself (cp -rL)")

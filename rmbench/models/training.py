@@ -44,7 +44,10 @@ LEAST_SECONDS, LEAST_SHARE = 1.0, 20.0  # no state sooner after the last, nor so
 
 
 class Learner(Protocol):
-    """A model that is trained: its module, and its scores of rows of the judgements that it was made with."""
+    """A model that is trained: its module, and its scores of rows of the judgements that it was made with.
+
+    Whatever is random in it (dropout) draws from torch's own generator, whose state is saved.
+    """
 
     @property
     def module(self) -> torch.nn.Module:

@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 from safetensors.numpy import load_file
@@ -113,6 +113,7 @@ def test_tensors_of_torch_and_numpy_stand_side_by_side_in_every_type(tmp_path):
         assert file.metadata() == {"format": "pt"}  # or transformers would not read it
 
 
+@settings(max_examples=30, deadline=None)
 @given(
     st.dictionaries(
         st.text("abc./", min_size=1, max_size=5),
@@ -397,6 +398,12 @@ def test_linked_folders_dead_links_and_devices_are_refused(folder, tmp_path):
     (folder / "vocab.txt").unlink()
     os.mkfifo(folder / "pipe.txt")
     refused(folder, "is no regular file", file="pipe.txt")
+
+
+def test_what_git_keeps_beside_a_checkpoint_is_left_alone(folder):
+    (folder / ".git" / "hooks").mkdir(parents=True)
+    (folder / ".git" / "hooks" / "update.sample").write_text("#!/bin/sh\n")
+    assert read(folder).config == CONFIG
 
 
 def test_too_many_files_are_refused(folder, monkeypatch):

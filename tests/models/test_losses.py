@@ -4,7 +4,7 @@ import math
 
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from rmbench.judged import LOSS_NEEDS
@@ -97,6 +97,7 @@ def test_far_scores_neither_overflow_nor_lose_their_gradient(dtype):
         assert loss.dtype == dtype
 
 
+@settings(max_examples=100, deadline=None)
 @given(st.lists(st.tuples(finite, finite, st.floats(0, 5)), min_size=1, max_size=20))
 def test_losses_are_the_mean_of_their_formula(rows):
     first, second, margin = (column(*values) for values in zip(*rows, strict=True))

@@ -2,6 +2,8 @@
 
 import json
 import math
+import subprocess
+import sys
 
 import pytest
 import torch
@@ -100,6 +102,12 @@ def test_a_wrong_option_is_named_with_its_value_and_what_was_expected(option, va
     with pytest.raises(ValueError) as error:
         Training(**{option: value})
     assert message in str(error.value)
+
+
+def test_the_options_import_neither_torch_nor_numpy():
+    code = "import sys, rmbench.models.options, rmbench.models.trained; print({'torch', 'numpy', 'numba'} & set(sys.modules))"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.stdout == "set()\n", done.stderr
 
 
 def test_whole_numbers_stand_for_rates():
