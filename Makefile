@@ -4,7 +4,7 @@ VENV ?= .venv
 BIN = $(VENV)/bin
 STAMP = $(VENV)/.installed
 
-.PHONY: run test lint types bench published human performance clean lock
+.PHONY: run test lint types bench published human reward-models performance clean lock
 
 $(STAMP): requirements.lock pyproject.toml plugins/rmbench-example/pyproject.toml
 	$(PYTHON) -m venv $(VENV)
@@ -33,6 +33,9 @@ published: $(STAMP)
 
 human: $(STAMP)
 	$(BIN)/python reports/human/make.py
+
+reward-models: $(STAMP)
+	$(BIN)/python reports/reward-models/make.py
 
 performance: $(STAMP)
 	$(BIN)/python reports/performance/make.py

@@ -63,8 +63,8 @@ class Stop:
         return self.asked
 
 
-def fit(message: Mapping[str, Any], tell: Callable[[Mapping[str, Any]], None], stop: Callable[[], bool]) -> None:
-    """Fit what a message names, and write into its config.json what it is."""
+def fit(message: Mapping[str, Any], tell: Callable[[Mapping[str, Any]], None], stop: Callable[[], bool]) -> list[str]:
+    """Fit what a message names, and write into its config.json what it is; return what the user should know."""
     model: RewardModel = plugins.load_value(
         message["distribution"], message["plugin"], "reward-model", message["model"]
     )
@@ -77,7 +77,7 @@ def fit(message: Mapping[str, Any], tell: Callable[[Mapping[str, Any]], None], s
     made = _called(model, data, message["loss"], given, fitting)
     if Path(made) != folder:
         raise TypeError(f"fit returned {made!r}, expected the folder it was given")
-    _sign(folder, message["recipe"])
+    return _sign(folder, message["recipe"], data)
 
 
 def _called(model: RewardModel, data: Judgements, loss: str, given: Any, fitting: Fitting) -> Any:
@@ -90,17 +90,23 @@ def _called(model: RewardModel, data: Judgements, loss: str, given: Any, fitting
         raise guard.Foreign(error) from error
 
 
-def _sign(folder: Path, recipe: Mapping[str, Any]) -> None:
-    """Put the recipe into config.json: with it the folder is a checkpoint of ours."""
+def _sign(folder: Path, recipe: Mapping[str, Any], data: Judgements) -> list[str]:
+    """Put the recipe into config.json, which makes the folder a checkpoint of ours; return warnings."""
+    from rmbench.models.card import length_warning
+
     path = folder / fitted.CONFIG
     config = object_of(path, "the configuration that fit wrote")
     write_whole(path, canonical({**config, fitted.RECIPE: dict(recipe)}))
+    told = config.get("training")
+    accuracy = told.get("accuracy") if isinstance(told, dict) else None
+    warning = length_warning(data, accuracy) if isinstance(accuracy, float) else None
+    return [] if warning is None else [warning]
 
 
 def answer(message: Mapping[str, Any], tell: Callable[[Mapping[str, Any]], None]) -> dict[str, Any]:
     """Fit, and return how that ended."""
     try:
-        fit(message, tell, Stop())
+        notes = fit(message, tell, Stop())
     except Interrupted:
         return {"ok": False, "error": "interrupted"}
     except RMBenchError as error:
@@ -110,7 +116,7 @@ def answer(message: Mapping[str, Any], tell: Callable[[Mapping[str, Any]], None]
     except Exception as error:  # noqa: BLE001 - the driver says it of this model, and goes on with others
         foreign = guard.Foreign(error)
         return {"ok": False, "error": "raised", "message": str(foreign), "traceback": foreign.traceback}
-    return {"ok": True}
+    return {"ok": True, "notes": notes}
 
 
 def _write(stream: BinaryIO, message: Mapping[str, Any]) -> None:

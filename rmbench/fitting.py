@@ -132,7 +132,7 @@ def folder_of(run: Path, name: str) -> Path:
 
 def stage(
     plan: Plan, fits: Mapping[str, Fit], run: Path, runtime: Runtime, *, workers: int, told: tuple[threading.Event, Any]
-) -> tuple[Plan, dict[str, str]]:
+) -> tuple[Plan, Fits]:
     """Fit every reward model of a plan into its run folder.
 
     Args:
@@ -144,7 +144,7 @@ def stage(
         told: the event that a signal sets, and who is told how far it is.
 
     Returns:
-        The plan with the checkpoints as the options of their rewards, and why models could not be fitted, by name.
+        The plan with the checkpoints as the options of their rewards, and what came of the fits.
 
     Raises:
         Stopped: the user interrupted; the state of what was being fitted is kept.
@@ -153,13 +153,15 @@ def stage(
     stop, progress = told
     every = Fits(placed, fits, run, runtime, stop=stop, progress=progress)
     every.all(workers)
-    return placed, every.failures
+    for note in every.notes:
+        progress.warn(note)
+    return placed, every
 
 
 class Fits:
     """Fits the reward models of a plan into a run folder.
 
-    ``failures`` holds, by name, why a model could not be fitted.
+    ``failures`` holds, by name, why a model could not be fitted; ``notes`` what the user should know of the others.
     """
 
     def __init__(
@@ -172,6 +174,7 @@ class Fits:
         self.stop = stop
         self.progress = progress
         self.failures: dict[str, str] = {}
+        self.notes: list[str] = []
         self.by_name = {chosen.name: chosen for chosen in plan.rewards}
 
     def all(self, workers: int) -> None:
@@ -239,7 +242,7 @@ class Fits:
             scorer.close()
         for name, ledger in scorer.ledgers.items():
             if ledger.lost:
-                self.progress.warn(
+                self.notes.append(
                     f"reward model {fit.chosen.name}: {name} failed on {ledger.lost} of the rows it is fitted on"
                 )
         return train, dev
@@ -277,13 +280,13 @@ class Fits:
             raise
         finally:
             worker.kill()
-        _raise(reply, fit.chosen.name)
+        if not reply["ok"]:
+            _raise(reply, fit.chosen.name)
+        self.notes += [f"reward model {fit.chosen.name}: {note}" for note in reply["notes"]]
 
 
 def _raise(reply: Mapping[str, Any], name: str) -> None:
     """Raise what the fitter says went wrong."""
-    if reply["ok"]:
-        return
     if reply["error"] == "interrupted":
         raise Stopped
     if reply["error"] == "refused":

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import json
+import math
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from rmbench.api import Result
+from rmbench.store import folder_name
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -16,6 +19,9 @@ if TYPE_CHECKING:
 
 
 OWN = "own:"  # before the name of a measure that a reward tells of itself
+MEASURES = ".measures.json"  # of a checkpoint
+FIT = "fit:"  # before that of a measure of a fit
+TRAINED = ("accuracy", "steps", "best_step")  # of config.json's "training", where the model writes that
 
 
 def measured(folder: Path, outcome: Outcome, plan: Plan) -> list[Result]:
@@ -24,13 +30,38 @@ def measured(folder: Path, outcome: Outcome, plan: Plan) -> list[Result]:
 
     path = folder / "measurements.json"
     old = from_json(path.read_bytes())[1] if path.is_file() else []
-    new = [*_speed(outcome, plan), *_invariance(outcome, plan)]
+    new = [*_fits(folder, plan), *_speed(outcome, plan), *_invariance(outcome, plan)]
     known = {_place(row) for row in new}
     return sorted([*new, *(row for row in old if _place(row) not in known)], key=_place)
 
 
 def _place(row: Result) -> tuple[str, str, str, str, str]:
     return row.study, row.metric, row.reward or "", row.task or "", row.probe or ""
+
+
+def _fits(folder: Path, plan: Plan) -> Iterator[Result]:
+    """Yield what the fits of a run took and came to: seconds, parameters, dev accuracy, steps."""
+    for chosen in plan.rewards:
+        place = folder / "training" / folder_name(chosen.name)
+        if chosen.recipe is None or not (place / MEASURES).is_file():
+            continue
+        told = {**_numbers(place / MEASURES), **_numbers(place / "config.json", "training", TRAINED)}
+        for metric, value in sorted(told.items()):
+            yield Result("fit", f"{FIT}{metric}", reward=chosen.name, value=value)
+
+
+def _numbers(path: Path, key: str | None = None, names: tuple[str, ...] | None = None) -> dict[str, float]:
+    """Return the finite numbers of a JSON object, or of the object under a key of it."""
+    try:
+        read = json.loads(path.read_bytes())
+    except (OSError, ValueError):
+        return {}
+    found = read.get(key) if key and isinstance(read, dict) else read
+    pairs = found.items() if isinstance(found, dict) else ()
+    return {
+        str(name): float(value) for name, value in pairs
+        if type(value) in (int, float) and math.isfinite(value) and (names is None or name in names)
+    }  # fmt: skip
 
 
 def _speed(outcome: Outcome, plan: Plan) -> Iterator[Result]:

@@ -287,10 +287,11 @@ def _fit_and_score(
     skipped = skips(plan, sources)
     workers = settings.workers or processors()
     try:
-        plan, failed = fitting.stage(plan, fits, folder.path, runtime, workers=workers, told=(stop, progress))
-        engine.outcome.failures |= failed
+        plan, done = fitting.stage(plan, fits, folder.path, runtime, workers=workers, told=(stop, progress))
+        engine.outcome.failures |= done.failures
+        manifest["warnings"] = list(dict.fromkeys((*manifest["warnings"], *done.notes)))
         if settings.only_fit:
-            manifest |= {"status": "fitted", "failures": failed, "finished": now()}
+            manifest |= {"status": "fitted", "failures": done.failures, "finished": now()}
             folder.write_manifest(manifest)
             return Run(folder.path)
         progress.begin(sum(s.rows for c in plan.rewards for s in sources if s.task.name not in skipped[c.name]))

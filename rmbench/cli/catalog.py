@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import html
 import json
 import os
+import re
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -219,8 +221,9 @@ def _show_fit(folder: Path, *, as_json: bool) -> None:
     if as_json:
         print_json({**asdict(found), "folder": str(folder)}, indent=1)
     elif card.is_file():
-        for line in card.read_text(encoding="utf-8", errors="replace").split("\n"):
-            sys.stdout.write(plain(line) + "\n")
+        text = re.sub(r"\\([!-/:-@\[-`{-~])", r"\1", card.read_text(encoding="utf-8", errors="replace"))
+        for line in html.unescape(text).split("\n"):  # Markdown's escapes are for a browser
+            sys.stdout.write(plain(line).rstrip() + "\n")
     else:
         sys.stdout.write(f"{found.reward_model}@{found.version}, loss {found.loss}, fitted on {found.task}\n")
 

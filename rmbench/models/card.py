@@ -59,17 +59,18 @@ def card(
     return "\n\n".join(part for part in parts if part) + "\n"
 
 
-def length_warning(judgements: Judgements, trained: Trained) -> str | None:
+def length_warning(judgements: Judgements, accuracy: float | None) -> str | None:
     """Return a sentence where a reward that sees the length alone does as well as the model, else None.
 
-    Both are pairwise accuracies, the model's on dev, the other's on dev, or on train where dev has fewer than 20 pairs.
+    ``accuracy`` is the model's on dev. Both are pairwise accuracies, the other's
+    on dev too, or on train where dev has fewer than 20 pairs.
     """
     baseline = length_baseline(judgements)
-    if baseline is None or trained.accuracy is None or baseline.accuracy < trained.accuracy:
+    if baseline is None or accuracy is None or baseline.accuracy < accuracy:
         return None
     return (
         f"A reward that looks at the length alone does as well as this model: {_length_words(baseline)}; "
-        f"the model has {trained.accuracy:.3f} on dev. It may have learnt nothing but length."
+        f"the model has {accuracy:.3f} on dev. It may have learnt nothing but length."
     )
 
 
@@ -83,7 +84,7 @@ def escaped(value: object) -> str:
 
 def _warnings(judgements: Judgements, trained: Trained) -> list[str]:
     found = []
-    warning = length_warning(judgements, trained)
+    warning = length_warning(judgements, trained.accuracy)
     baseline = length_baseline(judgements)
     if warning is not None:
         found.append(f"**Warning.** {warning}")

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from rmbench.report.agreement import agreement_chart, agreement_tables, by_task, marks_of
 from rmbench.report.board import Board, boards, headlines
 from rmbench.report.calibration import calibration_section
+from rmbench.report.fits import fits_section
 from rmbench.report.invariance import invariance_section, invariance_words
 from rmbench.report.merge import Merged, RunData, merge
 from rmbench.report.numbers import UNKNOWN, count
@@ -65,7 +66,8 @@ def build(sources: Iterable[RunData | tuple[Any, ...]], *, allow_versions: bool 
     tasks = [_task_section(merged, card, found, samples) for card in merged.tasks.values()]
     measured = every[0].measurements if len(every) == 1 else ()
     calibration = calibration_section(merged)
-    own = [s for s in (calibration, invariance_section(measured), speed_section(measured)) if s]
+    fits = fits_section(every[0].manifest, measured) if len(every) == 1 else None
+    own = [s for s in (calibration, fits, invariance_section(measured), speed_section(measured)) if s]
     report = _report(merged, found, [*tasks, *own])
     paper = tuple(table for table in calibration.tables if not table.folded) if calibration else ()
     return replace(report, summary=(*report.summary, *invariance_words(measured)), calibration=paper)

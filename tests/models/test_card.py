@@ -63,7 +63,7 @@ def test_a_warning_in_words_where_length_alone_does_as_well(accuracy, warned):
         "A reward that looks at the length alone does as well as this model: longest has 0.750 on dev (20 pairs)"
     )
     assert (words_of_it in text) == warned
-    assert (length_warning(given, trained) is not None) == warned
+    assert (length_warning(given, trained.accuracy) is not None) == warned
     if accuracy == 0.7501:
         assert "Length alone: longest has 0.750 on dev (20 pairs); the model has 0.750 on dev." in text
     if accuracy is None:
