@@ -308,3 +308,13 @@ def test_objects_that_do_not_fit():
         TokenLikelihoods(made, way="padded")
     with pytest.raises(ModelError, match="cannot be packed|can be packed"):
         TokenLikelihoods(causal_models.model("opt"), way="packed")
+
+
+def test_a_head_in_the_file_is_used_although_the_configuration_ties_it(tmp_path):
+    folder = causal_models.save(tmp_path, "qwen2")
+    tensors = folders.weights(folder)
+    tensors["lm_head.weight"] = tensors["model.embed_tokens.weight"] * 2
+    folders.save_weights(folder, tensors)
+    model = causal_scorer(folder).tokens.model
+    assert torch.equal(model.lm_head.weight, tensors["lm_head.weight"])
+    assert torch.equal(model.model.embed_tokens.weight, tensors["model.embed_tokens.weight"])
