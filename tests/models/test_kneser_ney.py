@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+
 from rmbench.models.kneser_ney import BEGIN, END, FALLBACK, SPECIAL, UNKNOWN, count, estimated, model, probabilities
 
 A, B, C = SPECIAL, SPECIAL + 1, SPECIAL + 2
