@@ -15,9 +15,9 @@ LONGEST = 10  # words of one n-gram
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NgramLm:
-    """Fluency: mean natural-log probability of a token by an n-gram language model of the named texts, higher is better.
+    """Fluency: mean natural-log probability of a token by an n-gram language model of some texts, higher is better.
 
-    Smoothed by interpolated modified Kneser-Ney (Chen & Goodman, 1998). Parts: ``tokens`` (the end of the text included)
+    Smoothed by interpolated modified Kneser-Ney (Chen & Goodman, 1998). Parts: ``tokens`` (with the end of the text)
     and ``oov``, how many of them are unknown. A text without a token has no score.
 
     Attributes:
