@@ -1,13 +1,10 @@
 """The splits of the shipped task news-mini: graded by construction, balanced in length, nothing in two of them."""
 
 import itertools
-import tomllib
 
 import pytest
 
-from rmbench.builtin import rmbench_rewards, rmbench_tasks
-from rmbench.models.ngram_options import NgramLm
-from rmbench.suite import shipped
+from rmbench.builtin import rmbench_tasks
 from rmbench.tasks import content_sha, read
 
 GRADES = {"faithful": 4, "omission": 3, "wrong-detail": 2, "contradiction": 1, "off-topic": 0}
@@ -64,16 +61,3 @@ def test_length_teaches_nothing(splits, split, longer, pairs):
         if better.human["grade"] > worse.human["grade"]
     ]
     assert (sum(found), len(found)) == (longer, pairs)
-
-
-def test_the_suite_of_reward_models_names_what_there_is():
-    suite = tomllib.loads(shipped()["reward-models"].read_text(encoding="utf-8"))
-    fitted = {entry["name"]: entry for entry in suite["reward_model"]}
-    known = {reward.name for reward in rmbench_rewards()} | fitted.keys()
-    plain = [one for one in suite["rewards"] if isinstance(one, str)]
-    (classic,) = [one for one in suite["rewards"] if not isinstance(one, str)]
-    used = [*plain, *classic["options"]["weights"], *fitted["learnt"]["options"]["rewards"]]
-    assert set(used) <= known
-    assert fitted.keys() <= set(plain)
-    assert NgramLm(**fitted["fluency"]["options"]).split == "train"
-    assert {entry["task"] for entry in fitted.values()} == {"news-mini"}
