@@ -115,7 +115,7 @@ def fit(judgements: Judgements, _: str, options: NgramLm, fitting: Fitting) -> P
     trained = _trained(lm, texts, judgements)
     fitting.tell({"step": 1, "steps": 1, "loss": trained.curve[0]["loss"], "accuracy": trained.accuracy})
     sizes = [len(order.count) for order in counts.orders]
-    notes = (_about(words, texts), *_smoothing(counts, lm.model))
+    notes = (*_about(words, texts), *_smoothing(counts, lm.model))
     return checkpoint.write(
         fitting.folder,
         tensors=_tensors(counts),
@@ -156,13 +156,15 @@ def _trained(lm: Lm, texts: Sequence[Sequence[int]], judgements: Judgements) -> 
     return Trained(steps=1, best_step=1, accuracy=row["accuracy"], curve=(row,), stopped="exact")
 
 
-def _about(words: Vocabulary, texts: Sequence[Sequence[int]]) -> str:
+def _about(words: Vocabulary, texts: Sequence[Sequence[int]]) -> Iterator[str]:
     total, options = sum(map(len, texts)), words.options
-    return (
+    yield (
         f"A language model of {options.order}-grams of {options.tokens}, fitted on {len(texts):,} texts "
-        f"({options.texts} of {options.split}) with {total:,} tokens; it knows {len(words.words):,} different ones. "
-        "The loss is the mean negative log-probability of a token. What people judged is not learnt from."
+        f"({options.texts} of {options.split}) with {total:,} tokens; it knows {len(words.words):,} different ones."
     )
+    yield "The loss is the mean negative log-probability of a token of these texts, on dev of texts of the same kind."
+    if options.texts != "better":
+        yield "What people judged is not learnt from: it only measures the accuracy on dev."
 
 
 def _smoothing(counts: Counts, fitted: Model) -> Iterator[str]:
