@@ -40,7 +40,7 @@ def _panel(panel: Reliability) -> Any:
     dots = base.mark_point(size=48, filled=True, opacity=1, aria=False).encode(
         x=x, y=alt.Y("y:Q", scale=scale, axis=axis), color=colour, shape=shape
     )
-    ends = [{"x": LEAST, "y": LEAST}, {"x": 1, "y": 1}]
+    ends: list[dict[str, Any]] = [{"x": LEAST, "y": LEAST}, {"x": 1, "y": 1}]
     diagonal = alt.Chart(alt.InlineData(values=ends)).mark_line(color=INK, opacity=0.55, strokeDash=[4, 3], aria=False)
     diagonal = diagonal.encode(x=x, y=alt.Y("y:Q", scale=scale, axis=axis))
     return alt.layer(diagonal, bars, dots).properties(width=NARROW, height=HIGH, title=label(panel.title))
