@@ -105,3 +105,19 @@ def test_oracles_are_named(tmp_path):
     assert [c.oracles for c in compare.changes(made, made, ["length", "human"])] == [("human",)]
     shown = rmbench("compare", made.folder, "--rewards", "length,human")
     assert "never ranked: human" in shown.stderr
+
+
+def sure(batch):
+    """Length, and sure of it: margins of ten per character."""
+    return [10.0 * len(text) for text in batch.responses]
+
+
+def test_a_lower_calibration_error_is_no_worse(tmp_path):
+    rows = [rated(str(k), (1, 2, 3) if k % 3 else (3, 2, 1)) for k in range(15)]
+    one, other = (run(tmp_path, name, rows, {"use": fn, "name": "r"} if isinstance(fn, str) else fn)
+                  for name, fn in (("plain", rm.Reward("r", 1, lambda: length)), ("sure", rm.Reward("r", 1, lambda: sure))))  # fmt: skip
+    found, back = compare.changes(one, other), compare.changes(other, one)
+    for metric in ("brier", "calibration-error"):
+        (told, *_) = compare.worse(found, metric, (one, other))
+        assert f"r is worse than r on texts: {metric} changes by +" in told
+        assert compare.worse(back, metric, (other, one)) == []

@@ -149,14 +149,12 @@ def _diagram(place: Place, rows: Sequence[Result]) -> Iterable[Diagram]:
 
 
 def _panel(name: str, rows: Sequence[Result]) -> Reliability:
-    own = [row for row in rows if row.reward == name and row.subset and row.value is not None]
-    said = {(row.metric, row.subset): row.value for row in own if row.metric.startswith("margin-confidence")}
-    return Reliability(
-        name,
-        tuple(
-            Bin(said[metric, row.subset], row.value, row.ci, scaled=metric == "margin-confidence-scaled")
-            for metric in ("margin-confidence", "margin-confidence-scaled")
-            for row in own
-            if row.metric == "margin-accuracy" and (metric, row.subset) in said
-        ),
-    )
+    own = [row for row in rows if row.reward == name and row.subset]
+    said = {(row.metric, row.subset): row.value for row in own}
+    bins = []
+    for metric in ("margin-confidence", "margin-confidence-scaled"):
+        for row in own:
+            sure = said.get((metric, row.subset))
+            if row.metric == "margin-accuracy" and row.value is not None and sure is not None:
+                bins.append(Bin(sure, row.value, row.ci, scaled=metric.endswith("-scaled")))
+    return Reliability(name, tuple(bins))

@@ -26,18 +26,22 @@ def draw_diagram(diagram: Diagram) -> str:
 
 def _panel(panel: Reliability) -> Any:
     values = [_record(each) for each in panel.bins if _inside(each)]
-    x = alt.X("x:Q", scale=alt.Scale(domain=[LEAST, 1]), axis=alt.Axis(title="confidence", tickCount=5))
-    scale, axis = alt.Scale(domain=[0, 1]), alt.Axis(title="accuracy", tickCount=5)
+    x = alt.X(
+        "x:Q",
+        scale=alt.Scale(domain=[LEAST, 1]),
+        axis=alt.Axis(title="confidence", values=[0.5, 0.75, 1], format=".2f", grid=False),
+    )
+    scale, axis = alt.Scale(domain=[0, 1]), alt.Axis(title="accuracy", values=[0, 0.5, 1], format=".2f", grid=False)
     base = alt.Chart(alt.InlineData(values=values))
     colour, shape = alt.Color("colour:N", scale=None), alt.Shape("shape:N", scale=None)
-    bars = base.mark_rule(strokeWidth=1.2, opacity=0.7).encode(
+    bars = base.mark_rule(strokeWidth=1.2, opacity=0.7, aria=False).encode(
         x=x, y=alt.Y("low:Q", scale=scale, axis=axis), y2="high:Q", color=colour
     )
-    dots = base.mark_point(size=48, filled=True, opacity=1).encode(
+    dots = base.mark_point(size=48, filled=True, opacity=1, aria=False).encode(
         x=x, y=alt.Y("y:Q", scale=scale, axis=axis), color=colour, shape=shape
     )
-    ends = [{"x": LEAST, "y": LEAST}, {"x": 1, "y": 1}]
-    diagonal = alt.Chart(alt.InlineData(values=ends)).mark_line(color=INK, opacity=0.55, strokeDash=[4, 3])
+    ends: list[dict[str, Any]] = [{"x": LEAST, "y": LEAST}, {"x": 1, "y": 1}]
+    diagonal = alt.Chart(alt.InlineData(values=ends)).mark_line(color=INK, opacity=0.55, strokeDash=[4, 3], aria=False)
     diagonal = diagonal.encode(x=x, y=alt.Y("y:Q", scale=scale, axis=axis))
     return alt.layer(diagonal, bars, dots).properties(width=NARROW, height=HIGH, title=label(panel.title))
 

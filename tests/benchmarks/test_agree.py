@@ -10,6 +10,7 @@ import pytest
 
 from rmbench.api import Column
 from rmbench.studies.agree import agree
+from rmbench.studies.calibration import METRICS
 from rmbench.studies.rows import Rows, Scored
 
 SAMPLES, FEW, EACH, SYSTEMS, REWARDS = 25_000, 100, 4, 8, 30
@@ -51,3 +52,9 @@ def test_agree_on_a_hundred_thousand_rows(benchmark, rows, group):
     results = benchmark.pedantic(agree, (rows, GROUPS[group]), rounds=1)
     assert {r.metric for r in results} >= set(GROUPS[group])
     assert {r.reward for r in results} == set(rows.rewards)
+
+
+def test_calibration_on_a_hundred_thousand_rows(benchmark, rows):
+    results = benchmark.pedantic(agree, (rows, METRICS), rounds=1)
+    assert {r.metric for r in results} == set(METRICS)
+    assert {r.reward for r in results} == set(rows.rewards) - set(NULLS)
