@@ -159,7 +159,7 @@ def _bin_sums(codes: np.ndarray, confidences: np.ndarray, rights: np.ndarray, cl
 
 def _errors(sums: np.ndarray) -> np.ndarray:
     gaps, pairs = np.abs(sums[:, :-1]).sum(axis=1), sums[:, -1]
-    return np.divide(gaps, pairs, out=np.full(len(gaps), np.nan), where=pairs > 0)
+    return np.asarray(np.divide(gaps, pairs, out=np.full(len(gaps), np.nan), where=pairs > 0))
 
 
 def margin_bins(sizes: np.ndarray, parts: int) -> np.ndarray:
