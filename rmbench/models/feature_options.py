@@ -115,7 +115,7 @@ class Linear(FeatureTraining):
 
     learning_rate: float = 1e-2
     weight_decay: float = 0.1
-    ridge: float = 0.1
+    ridge: float = 0.01
 
     def __post_init__(self) -> None:
         """Check every field (see ``Training``)."""
