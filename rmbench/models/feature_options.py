@@ -115,7 +115,7 @@ class Linear(FeatureTraining):
 
     learning_rate: float = 1e-2
     weight_decay: float = 0.1
-    ridge: float = 0.1
+    ridge: float = 0.01
 
     def __post_init__(self) -> None:
         """Check every field (see ``Training``)."""
@@ -132,10 +132,10 @@ class Mlp(FeatureTraining):
         dropout: share of the hidden units that is left out in training, from 0 to below 1.
     """
 
-    learning_rate: float = 1e-3
-    weight_decay: float = 0.1
+    learning_rate: float = 1e-2
+    weight_decay: float = 1.0
     hidden: tuple[int, ...] = (64,)
-    dropout: float = 0.3
+    dropout: float = 0.5
 
     def __post_init__(self) -> None:
         """Check every field (see ``Training``)."""

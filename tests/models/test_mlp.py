@@ -10,7 +10,7 @@ from judgements import preferred, ratings, with_scores, words
 from rmbench.api import NoScore, Runtime
 from rmbench.builtin.feature_models import fit_linear, fit_mlp, load_mlp
 from rmbench.errors import InputError
-from rmbench.judged import Fitting
+from rmbench.judged import Fitting, Interrupted
 from rmbench.models import mlp
 from rmbench.models.balance import accuracy
 from rmbench.models.feature_options import Linear, Mlp
@@ -109,3 +109,23 @@ def test_rows_without_a_reward_and_wrong_sizes(tmp_path):
         with pytest.raises(InputError, match="hidden|tensor") as caught:
             load_mlp(folder, Runtime())
         assert what in str(caught.value)
+
+
+@pytest.mark.parametrize("model", ["linear", "mlp"])
+def test_an_interrupted_fit_goes_on_to_the_same_folder(model, tmp_path):
+    made = words(pairs=30, dev=8)
+    fit, options = (fit_mlp, Mlp(**{**FAST, "steps": 30})) if model == "mlp" else (fit_linear, Linear(steps=30))
+    calls = []
+
+    def stop():
+        calls.append(1)
+        return len(calls) == 15
+
+    with pytest.raises(Interrupted):
+        fit(made, "hinge", options, Fitting(tmp_path / "a", stop=stop))
+    assert not (tmp_path / "a" / "config.json").exists()
+    one = fit(made, "hinge", options, Fitting(tmp_path / "a"))
+    two = fit(made, "hinge", options, Fitting(tmp_path / "b"))
+    for name in ("model.safetensors", "config.json", "card.md", "log.jsonl"):
+        assert (one / name).read_bytes() == (two / name).read_bytes()
+    assert not (one / ".state").exists()
