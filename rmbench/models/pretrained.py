@@ -6,6 +6,7 @@ classification head may be missing here: it is new then, drawn from the seed.
 
 from __future__ import annotations
 
+import warnings
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -14,8 +15,8 @@ from rmbench.errors import InputError
 from rmbench.kernel.models.files import HELP, object_of, wrong
 from rmbench.kernel.models.folder import Folder, inspect_tokenizer, positions
 from rmbench.kernel.models.forward import ModelError, check_weights
+from rmbench.kernel.models.load import COMPUTED, MASKS, check_vocabulary, load_tokenizer, offline, quiet
 from rmbench.kernel.models.load import _config as configuration
-from rmbench.kernel.models.load import check_vocabulary, load_tokenizer, offline, quiet
 from rmbench.kernel.models.weights import tensors_of, weights_of
 from rmbench.models.memory import check_memory
 
@@ -165,9 +166,10 @@ def _weights(folder: Folder, config: Any) -> Any:
     kinds = {"missing": "missing_keys", "of another shape": "mismatched_keys", "left over": "unexpected_keys"}
     for what, kind in kinds.items():
         names = [str(key[0] if isinstance(key, tuple) else key) for key in info[kind]]
-        if wrong_ones := [name for name in names if _of_backbone(model, name)]:
+        names = sorted(name for name in names if _of_backbone(model, name))
+        if names:
             raise InputError(
-                f"{len(wrong_ones)} weights are {what}: {', '.join(sorted(wrong_ones)[:5])}", where=str(folder.path),
+                f"{len(names)} weights are {what}: {', '.join(names[:5])}", where=str(folder.path),
                 help="the folder is not whole, or of another model",
             )  # fmt: skip
     try:
@@ -180,7 +182,10 @@ def _weights(folder: Folder, config: Any) -> Any:
 def _of_backbone(model: Any, name: str) -> bool:
     """Whether a weight belongs to the backbone; a pooler is part of a head, position ids are no weights."""
     prefix = f"{model.base_model_prefix}."
-    return name.startswith(prefix) and ".pooler." not in name and not name.endswith(("position_ids", "inv_freq"))
+    own = name.removeprefix(prefix)  # a folder of the backbone alone has names without it
+    if COMPUTED.fullmatch(own) or MASKS.fullmatch(prefix + own) or own.startswith("pooler."):
+        return False
+    return name != own or own.split(".")[0] in dict(model.base_model.named_children())
 
 
 def linear(model: Any) -> Iterable[tuple[str, Any]]:
@@ -210,7 +215,9 @@ def adapted(model: Any, options: Transformer) -> Any:
     config = peft.LoraConfig(
         r=options.lora_rank, lora_alpha=alpha, lora_dropout=0.0, target_modules=[name for name, _ in linear(model)]
     )
-    made = peft.get_peft_model(model, config)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of names in transformers that change, and of GPT-2's layers, which it turns
+        made = peft.get_peft_model(model, config)
     for name, weights in model.named_parameters():
         if not _of_backbone(model, name):
             weights.requires_grad_(True)

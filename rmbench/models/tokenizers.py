@@ -83,7 +83,7 @@ def made_of(files: Mapping[str, bytes], *, where: str = FILE) -> Any:
     lost = [token for token in special.values() if file.token_to_id(token) is None]
     if lost:
         raise InputError(f"has no token {', '.join(lost)}", where=where, help=HELP)
-    made.chat_template = files[CHAT].decode()
+    made.chat_template = files[CHAT].decode() if CHAT in files else None
     return made
 
 
