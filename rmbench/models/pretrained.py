@@ -31,7 +31,7 @@ LORA = "pip install 'rmbench[lora]' brings it, or lora_rank = 0"
 
 def new(options: Transformer, tokenizer: Any) -> Any:
     """Return a new model of the options' sizes, drawn from torch's generator, that knows the tokenizer's tokens."""
-    from transformers import AutoModelForSequenceClassification, BertConfig, LlamaConfig
+    from transformers import BertConfig, LlamaConfig
 
     common = {
         "vocab_size": len(tokenizer), "hidden_size": options.hidden, "intermediate_size": 4 * options.hidden,
@@ -43,7 +43,14 @@ def new(options: Transformer, tokenizer: Any) -> Any:
         config: Any = LlamaConfig(**common, num_key_value_heads=options.heads)
     else:  # attention without dropout: the kernel's attention, which is the scorer's, has none
         config = BertConfig(**common, hidden_dropout_prob=options.dropout, attention_probs_dropout_prob=0.0)
-    return AutoModelForSequenceClassification.from_config(config)
+    return _made(config)
+
+
+def _made(config: Any) -> Any:
+    from transformers import AutoModelForSequenceClassification
+
+    auto: Any = AutoModelForSequenceClassification
+    return auto.from_config(config, trust_remote_code=False)
 
 
 def size(options: Transformer, vocabulary: int) -> int:
@@ -110,13 +117,10 @@ def empty(folder: Folder) -> Any:
     Raises:
         InputError: none can be made of it, or it would not fit the free memory.
     """
-    from transformers import AutoModelForSequenceClassification
-
     config = configuration(folder)
     config.num_labels = 1
-    made = _sketched(folder, config)
-    check_memory(_held(folder, made), 0, where=str(folder.path))
-    return AutoModelForSequenceClassification.from_config(config, trust_remote_code=False)
+    check_memory(_held(folder, _sketched(folder, config)), 0, where=str(folder.path))
+    return _made(config)
 
 
 def _check_memory(folder: Folder, config: Any, options: Transformer) -> None:
@@ -132,20 +136,19 @@ def _check_memory(folder: Folder, config: Any, options: Transformer) -> None:
 
 def _held(folder: Folder, made: Any) -> int:
     """Return the number of weights, by the configuration or by the files, whichever is more."""
-    return max(sum(one.numel() for one in made.parameters()), sum(one.size for one in folder.tensors.values()))
+    by_configuration = sum(int(one.numel()) for one in made.parameters())
+    return max(by_configuration, sum(one.size for one in folder.tensors.values()))
 
 
 def _sketched(folder: Folder, config: Any) -> Any:
     """Return the model of a configuration without memory for its weights."""
-    from transformers import AutoModelForSequenceClassification
-
     where = folder.path / "config.json"
     layers = config.get_text_config().to_dict().get("num_hidden_layers") or 0
     if not isinstance(layers, int) or layers > len(folder.tensors):  # before a model of a billion layers is made
         raise wrong(f"has {layers} layers, the weights are {len(folder.tensors):,} tensors", where, HELP)
     try:
         with torch.device("meta"):
-            return AutoModelForSequenceClassification.from_config(config, trust_remote_code=False)
+            return _made(config)
     except Exception as error:
         what = f"no sequence classifier can be made of it: {type(error).__name__}: {str(error)[:300]}"
         raise wrong(what, where, HELP) from error
@@ -211,7 +214,7 @@ def adapted(model: Any, options: Transformer) -> Any:
         import peft
     except ImportError as error:
         raise InputError("lora_rank needs the package peft", where="transformer", help=LORA) from error
-    alpha = options.lora_alpha or 2.0 * options.lora_rank
+    alpha = options.lora_alpha or 2 * options.lora_rank
     config = peft.LoraConfig(
         r=options.lora_rank, lora_alpha=alpha, lora_dropout=0.0, target_modules=[name for name, _ in linear(model)]
     )

@@ -39,7 +39,7 @@ def rows(count=9):
 def by_torch(made, row, options):
     """The score of a row by torch's own LSTM of both directions, on the row alone, without padding."""
     states = made.embedding(torch.from_numpy(row))[None]
-    for number, layer in enumerate(made.layers):
+    for layer in made.layers:
         directions = list(layer.children())
         both = torch.nn.LSTM(states.shape[2], options.hidden, batch_first=True, bidirectional=len(directions) == 2)
         own = {}

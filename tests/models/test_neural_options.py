@@ -33,8 +33,8 @@ from rmbench.options import options_of
         (Transformer, {"lora_rank": 4}, "lora_rank is 4 without init"),
         (Transformer, {"init": Path("x"), "layers": 3}, "layers is 3 beside init"),
         (Transformer, {"init": Path("x"), "lora_rank": -1}, "lora_rank is -1"),
-        (Transformer, {"init": Path("x"), "lora_alpha": 4.0}, "lora_alpha is 4.0 without lora_rank"),
-        (Transformer, {"init": Path("x"), "lora_rank": 2, "lora_alpha": 0.0}, "lora_alpha is 0.0"),
+        (Transformer, {"init": Path("x"), "lora_alpha": 4}, "lora_alpha is 4 without lora_rank"),
+        (Transformer, {"init": Path("x"), "lora_rank": 2, "lora_alpha": 0}, "lora_alpha is 0"),
     ],
 )
 def test_a_wrong_option_is_named_with_its_value(kind, given, words):

@@ -189,7 +189,7 @@ def base(path, kind, **config):
     """A folder of a model without a classification head, and a tokenizer with a chat template of its own."""
     from transformers import BertConfig, BertModel, GPT2Config, GPT2LMHeadModel, GPTNeoXConfig, GPTNeoXForCausalLM
 
-    files = tokenizers.train([text for text in words(40, 0).train.batch.responses], vocabulary=320, max_length=48)
+    files = tokenizers.train(words(40, 0).train.batch.responses, vocabulary=320, max_length=48)
     tokenizer = tokenizers.made_of(files)
     torch.manual_seed(3)
     wide = {"hidden_size": 16, "num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 32}
