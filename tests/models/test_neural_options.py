@@ -1,11 +1,14 @@
 """Options of lstm and transformer: what is wrong is said before anything is read."""
 
+import importlib
+import os
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
+from rmbench.api import Runtime
 from rmbench.builtin.neural_models import REWARD_MODELS
 from rmbench.models.neural_options import Lstm, Transformer
 from rmbench.options import options_of
@@ -61,3 +64,13 @@ def test_listing_the_models_imports_nothing_heavy():
     )
     found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert found.stdout.strip() == "[]"
+
+
+@pytest.mark.parametrize("place", [0, 1])
+def test_what_loading_changes_in_the_process_is_put_back(place, monkeypatch):
+    model = REWARD_MODELS[place]
+    module = importlib.import_module(f"rmbench.models.{model.name}")
+    monkeypatch.setattr(module, "load", lambda *_: os.environ.update(TORCHINDUCTOR_CACHE_DIR="/tmp/of-torch"))
+    monkeypatch.delenv("TORCHINDUCTOR_CACHE_DIR", raising=False)
+    model.load(Path(), Runtime())
+    assert "TORCHINDUCTOR_CACHE_DIR" not in os.environ
