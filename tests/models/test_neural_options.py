@@ -70,7 +70,7 @@ def test_listing_the_models_imports_nothing_heavy():
 def test_what_loading_changes_in_the_process_is_put_back(place, monkeypatch):
     model = REWARD_MODELS[place]
     module = importlib.import_module(f"rmbench.models.{model.name}")
-    monkeypatch.setattr(module, "load", lambda *_: os.environ.update(TORCHINDUCTOR_CACHE_DIR="/tmp/of-torch"))
+    monkeypatch.setattr(module, "load", lambda *_: os.environ.update(TORCHINDUCTOR_CACHE_DIR="elsewhere"))
     monkeypatch.delenv("TORCHINDUCTOR_CACHE_DIR", raising=False)
     model.load(Path(), Runtime())
     assert "TORCHINDUCTOR_CACHE_DIR" not in os.environ
