@@ -4,6 +4,7 @@ from pathlib import Path
 
 from rmbench.api import Runtime, Scorer
 from rmbench.judged import Fitting, Judgements, RewardModel
+from rmbench.kernel.imports import undisturbed
 from rmbench.models.neural_options import Lstm, Transformer
 
 LOSSES = ("bradley-terry", "hinge", "squared", "cross-entropy")
@@ -18,9 +19,10 @@ def fit_lstm(judgements: Judgements, loss: str, options: Lstm, fitting: Fitting)
 
 def load_lstm(folder: Path, runtime: Runtime) -> Scorer:
     """Return the scorer of a fitted LSTM."""
-    from rmbench.models.lstm import load
+    with undisturbed():  # torch's compiler and transformers set variables where they are first used
+        from rmbench.models.lstm import load
 
-    return load(folder, runtime)
+        return load(folder, runtime)
 
 
 def fit_transformer(judgements: Judgements, loss: str, options: Transformer, fitting: Fitting) -> Path:
@@ -32,9 +34,10 @@ def fit_transformer(judgements: Judgements, loss: str, options: Transformer, fit
 
 def load_transformer(folder: Path, runtime: Runtime) -> Scorer:
     """Return the scorer of a fitted transformer."""
-    from rmbench.models.transformer import load
+    with undisturbed():  # torch's compiler and transformers set variables where they are first used
+        from rmbench.models.transformer import load
 
-    return load(folder, runtime)
+        return load(folder, runtime)
 
 
 REWARD_MODELS = (

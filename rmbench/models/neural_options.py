@@ -86,7 +86,7 @@ class Transformer(Training):
     heads: int = 4
     vocabulary: int = 4096
     lora_rank: int = 0
-    lora_alpha: float | None = None
+    lora_alpha: int | None = None
     pooling: Literal["last", "mean"] = "last"
     dropout: float = 0.1
     max_length: int = 256
@@ -123,7 +123,7 @@ class Transformer(Training):
         elif self.lora_rank:
             raise ValueError(f"lora_rank is {self.lora_rank} without init: adapters are learnt beside trained weights")
         if self.lora_alpha is not None:
-            number("lora_alpha", self.lora_alpha, above=0.0)
+            whole("lora_alpha", self.lora_alpha, 1)
             if not self.lora_rank:
                 raise ValueError(f"lora_alpha is {self.lora_alpha!r} without lora_rank")
 

@@ -6,6 +6,7 @@ classification head may be missing here: it is new then, drawn from the seed.
 
 from __future__ import annotations
 
+import warnings
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -14,8 +15,8 @@ from rmbench.errors import InputError
 from rmbench.kernel.models.files import HELP, object_of, wrong
 from rmbench.kernel.models.folder import Folder, inspect_tokenizer, positions
 from rmbench.kernel.models.forward import ModelError, check_weights
+from rmbench.kernel.models.load import COMPUTED, MASKS, check_vocabulary, load_tokenizer, offline, quiet
 from rmbench.kernel.models.load import _config as configuration
-from rmbench.kernel.models.load import check_vocabulary, load_tokenizer, offline, quiet
 from rmbench.kernel.models.weights import tensors_of, weights_of
 from rmbench.models.memory import check_memory
 
@@ -30,7 +31,7 @@ LORA = "pip install 'rmbench[lora]' brings it, or lora_rank = 0"
 
 def new(options: Transformer, tokenizer: Any) -> Any:
     """Return a new model of the options' sizes, drawn from torch's generator, that knows the tokenizer's tokens."""
-    from transformers import AutoModelForSequenceClassification, BertConfig, LlamaConfig
+    from transformers import BertConfig, LlamaConfig
 
     common = {
         "vocab_size": len(tokenizer), "hidden_size": options.hidden, "intermediate_size": 4 * options.hidden,
@@ -42,7 +43,14 @@ def new(options: Transformer, tokenizer: Any) -> Any:
         config: Any = LlamaConfig(**common, num_key_value_heads=options.heads)
     else:  # attention without dropout: the kernel's attention, which is the scorer's, has none
         config = BertConfig(**common, hidden_dropout_prob=options.dropout, attention_probs_dropout_prob=0.0)
-    return AutoModelForSequenceClassification.from_config(config)
+    return _made(config)
+
+
+def _made(config: Any) -> Any:
+    from transformers import AutoModelForSequenceClassification
+
+    auto: Any = AutoModelForSequenceClassification
+    return auto.from_config(config, trust_remote_code=False)
 
 
 def size(options: Transformer, vocabulary: int) -> int:
@@ -109,13 +117,10 @@ def empty(folder: Folder) -> Any:
     Raises:
         InputError: none can be made of it, or it would not fit the free memory.
     """
-    from transformers import AutoModelForSequenceClassification
-
     config = configuration(folder)
     config.num_labels = 1
-    made = _sketched(folder, config)
-    check_memory(_held(folder, made), 0, where=str(folder.path))
-    return AutoModelForSequenceClassification.from_config(config, trust_remote_code=False)
+    check_memory(_held(folder, _sketched(folder, config)), 0, where=str(folder.path))
+    return _made(config)
 
 
 def _check_memory(folder: Folder, config: Any, options: Transformer) -> None:
@@ -131,20 +136,19 @@ def _check_memory(folder: Folder, config: Any, options: Transformer) -> None:
 
 def _held(folder: Folder, made: Any) -> int:
     """Return the number of weights, by the configuration or by the files, whichever is more."""
-    return max(sum(one.numel() for one in made.parameters()), sum(one.size for one in folder.tensors.values()))
+    by_configuration = sum(int(one.numel()) for one in made.parameters())
+    return max(by_configuration, sum(one.size for one in folder.tensors.values()))
 
 
 def _sketched(folder: Folder, config: Any) -> Any:
     """Return the model of a configuration without memory for its weights."""
-    from transformers import AutoModelForSequenceClassification
-
     where = folder.path / "config.json"
     layers = config.get_text_config().to_dict().get("num_hidden_layers") or 0
     if not isinstance(layers, int) or layers > len(folder.tensors):  # before a model of a billion layers is made
         raise wrong(f"has {layers} layers, the weights are {len(folder.tensors):,} tensors", where, HELP)
     try:
         with torch.device("meta"):
-            return AutoModelForSequenceClassification.from_config(config, trust_remote_code=False)
+            return _made(config)
     except Exception as error:
         what = f"no sequence classifier can be made of it: {type(error).__name__}: {str(error)[:300]}"
         raise wrong(what, where, HELP) from error
@@ -165,9 +169,10 @@ def _weights(folder: Folder, config: Any) -> Any:
     kinds = {"missing": "missing_keys", "of another shape": "mismatched_keys", "left over": "unexpected_keys"}
     for what, kind in kinds.items():
         names = [str(key[0] if isinstance(key, tuple) else key) for key in info[kind]]
-        if wrong_ones := [name for name in names if _of_backbone(model, name)]:
+        names = sorted(name for name in names if _of_backbone(model, name))
+        if names:
             raise InputError(
-                f"{len(wrong_ones)} weights are {what}: {', '.join(sorted(wrong_ones)[:5])}", where=str(folder.path),
+                f"{len(names)} weights are {what}: {', '.join(names[:5])}", where=str(folder.path),
                 help="the folder is not whole, or of another model",
             )  # fmt: skip
     try:
@@ -180,7 +185,10 @@ def _weights(folder: Folder, config: Any) -> Any:
 def _of_backbone(model: Any, name: str) -> bool:
     """Whether a weight belongs to the backbone; a pooler is part of a head, position ids are no weights."""
     prefix = f"{model.base_model_prefix}."
-    return name.startswith(prefix) and ".pooler." not in name and not name.endswith(("position_ids", "inv_freq"))
+    own = name.removeprefix(prefix)  # a folder of the backbone alone has names without it
+    if COMPUTED.fullmatch(own) or MASKS.fullmatch(prefix + own) or own.startswith("pooler."):
+        return False
+    return name != own or own.split(".")[0] in dict(model.base_model.named_children())
 
 
 def linear(model: Any) -> Iterable[tuple[str, Any]]:
@@ -206,11 +214,13 @@ def adapted(model: Any, options: Transformer) -> Any:
         import peft
     except ImportError as error:
         raise InputError("lora_rank needs the package peft", where="transformer", help=LORA) from error
-    alpha = options.lora_alpha or 2.0 * options.lora_rank
+    alpha = options.lora_alpha or 2 * options.lora_rank
     config = peft.LoraConfig(
         r=options.lora_rank, lora_alpha=alpha, lora_dropout=0.0, target_modules=[name for name, _ in linear(model)]
     )
-    made = peft.get_peft_model(model, config)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of names in transformers that change, and of GPT-2's layers, which it turns
+        made = peft.get_peft_model(model, config)
     for name, weights in model.named_parameters():
         if not _of_backbone(model, name):
             weights.requires_grad_(True)

@@ -75,15 +75,14 @@ def made_of(files: Mapping[str, bytes], *, where: str = FILE) -> Any:
         settings = json.loads(files[SETTINGS])
         special = {name: str(settings[name]) for name in SPECIAL}
         file = Tokenizer.from_str(files[FILE].decode())
-        made = PreTrainedTokenizerFast(
-            tokenizer_object=file, model_max_length=int(settings["model_max_length"]), **special
-        )
+        fast: Any = PreTrainedTokenizerFast
+        made = fast(tokenizer_object=file, model_max_length=int(settings["model_max_length"]), **special)
     except Exception as error:
         raise InputError(f"is no tokenizer: {type(error).__name__}: {error}", where=where, help=HELP) from error
     lost = [token for token in special.values() if file.token_to_id(token) is None]
     if lost:
         raise InputError(f"has no token {', '.join(lost)}", where=where, help=HELP)
-    made.chat_template = files[CHAT].decode()
+    made.chat_template = files[CHAT].decode() if CHAT in files else None
     return made
 
 

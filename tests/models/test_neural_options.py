@@ -1,11 +1,14 @@
 """Options of lstm and transformer: what is wrong is said before anything is read."""
 
+import importlib
+import os
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
+from rmbench.api import Runtime
 from rmbench.builtin.neural_models import REWARD_MODELS
 from rmbench.models.neural_options import Lstm, Transformer
 from rmbench.options import options_of
@@ -33,8 +36,8 @@ from rmbench.options import options_of
         (Transformer, {"lora_rank": 4}, "lora_rank is 4 without init"),
         (Transformer, {"init": Path("x"), "layers": 3}, "layers is 3 beside init"),
         (Transformer, {"init": Path("x"), "lora_rank": -1}, "lora_rank is -1"),
-        (Transformer, {"init": Path("x"), "lora_alpha": 4.0}, "lora_alpha is 4.0 without lora_rank"),
-        (Transformer, {"init": Path("x"), "lora_rank": 2, "lora_alpha": 0.0}, "lora_alpha is 0.0"),
+        (Transformer, {"init": Path("x"), "lora_alpha": 4}, "lora_alpha is 4 without lora_rank"),
+        (Transformer, {"init": Path("x"), "lora_rank": 2, "lora_alpha": 0}, "lora_alpha is 0"),
     ],
 )
 def test_a_wrong_option_is_named_with_its_value(kind, given, words):
@@ -61,3 +64,13 @@ def test_listing_the_models_imports_nothing_heavy():
     )
     found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert found.stdout.strip() == "[]"
+
+
+@pytest.mark.parametrize("place", [0, 1])
+def test_what_loading_changes_in_the_process_is_put_back(place, monkeypatch):
+    model = REWARD_MODELS[place]
+    module = importlib.import_module(f"rmbench.models.{model.name}")
+    monkeypatch.setattr(module, "load", lambda *_: os.environ.update(TORCHINDUCTOR_CACHE_DIR="elsewhere"))
+    monkeypatch.delenv("TORCHINDUCTOR_CACHE_DIR", raising=False)
+    model.load(Path(), Runtime())
+    assert "TORCHINDUCTOR_CACHE_DIR" not in os.environ
