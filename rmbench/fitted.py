@@ -10,6 +10,7 @@ from rmbench import plugins
 from rmbench.api import NAME, Runtime
 from rmbench.errors import InputError
 from rmbench.kernel.models.files import object_of
+from rmbench.store import folder_name
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -23,6 +24,7 @@ HELP = "fit it again with `rmbench fit`, or copy the whole folder"
 FIELDS: dict[str, type] = {
     "reward_model": str, "version": int, "plugin": str, "distribution": str, "distribution_version": str, "task": str,
     "sha256": dict, "loss": str, "options": dict, "seed": int, "uses": dict,
+    "signature": str,
 }  # fmt: skip
 
 
@@ -41,6 +43,7 @@ class Fitted:
     options: Mapping[str, Any]
     seed: int
     uses: Mapping[str, str]
+    signature: str
 
     def model(self) -> RewardModel:
         """Return the reward model that made it, of the plugin installed now.
@@ -120,16 +123,7 @@ def load_fitted(folder: str | Path, runtime: Runtime | None = None) -> Scorer:
     return found.model().load(found.folder, runtime or Runtime())
 
 
-def check_used(found: Fitted, signatures: Mapping[str, str]) -> None:
-    """Raise where the rewards that a checkpoint reads are not those that it was fitted on.
-
-    Args:
-        found: the checkpoint.
-        signatures: of the rewards that are used now, by name.
-    """
-    for name, then in found.uses.items():
-        if name in signatures and signatures[name] != then:
-            raise InputError(
-                f"was fitted on the scores of {name} = {then}; here {name} = {signatures[name]}",
-                where=str(found.folder), help=f"give {name} the options it had, or fit again",
-            )  # fmt: skip
+def beside(folder: Path, name: str) -> Path | None:
+    """Return the checkpoint of the reward model ``name`` of the same run, which a fitted model may use."""
+    place = folder.parent / folder_name(name)
+    return place if is_checkpoint(place) else None

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 from rmbench import fitted, guard, judgements, options, plugins, wire
 from rmbench.api import Runtime, Task
 from rmbench.errors import RMBenchError
-from rmbench.judged import Fitting, Interrupted
+from rmbench.judged import LOSS_NEEDS, Fitting, Interrupted
 from rmbench.kernel.models.files import object_of
 from rmbench.store import canonical, write_whole
 from rmbench.worker import die_with_the_driver, exactly, private_pipes
@@ -99,7 +99,8 @@ def _sign(folder: Path, recipe: Mapping[str, Any], data: Judgements) -> list[str
     write_whole(path, canonical({**config, fitted.RECIPE: dict(recipe)}))
     told = config.get("training")
     accuracy = told.get("accuracy") if isinstance(told, dict) else None
-    warning = length_warning(data, accuracy) if isinstance(accuracy, float) else None
+    judged = LOSS_NEEDS.get(recipe["loss"]) != "texts"  # a model of texts learns nothing from judgements
+    warning = length_warning(data, accuracy) if judged and isinstance(accuracy, float) else None
     return [] if warning is None else [warning]
 
 

@@ -201,8 +201,7 @@ class Fits:
         if broken := [one for one in used if one in self.failures]:
             self.failures[name] = f"it uses {', '.join(broken)}, which could not be fitted"
             return
-        defined = {one: rewards.defined(self.by_name[one], self.by_name, backends=False) for one in fit.chosen.uses}
-        recipe = fit.recipe.record(defined)
+        recipe = fit.recipe.record({one: rewards.meaning(self.by_name[one], self.by_name) for one in fit.chosen.uses})
         folder = folder_of(self.run, name)
         if self._done(folder, recipe):
             return

@@ -62,16 +62,19 @@ def label(task: Task) -> str:
 
 
 def _split(samples: Sequence[Sample], seed: int, task: Task) -> tuple[list[Sample], list[Sample]]:
-    """Take the dev prompts: those of least hash, so that samples with one prompt stay together."""
-    prompts = dict.fromkeys(sample.prompt for sample in samples)
+    """Take the dev prompts: those of least hash, so that samples with one prompt (and context) stay together."""
+    prompts = dict.fromkeys((sample.prompt, sample.context or "") for sample in samples)
     if len(prompts) < 2:  # noqa: PLR2004 - one for each part
         raise InputError(
             "every row has the same prompt: no dev part can be taken from it", where=str(task.data["train"]),
             help='add rows with other prompts, or name a file under [data] dev = "..."',
         )  # fmt: skip
-    order = sorted(prompts, key=lambda prompt: hashlib.sha256(f"{seed}\0{prompt}".encode()).digest())
+    order = sorted(prompts, key=lambda prompt: hashlib.sha256("\0".join((str(seed), *prompt)).encode()).digest())
     taken = set(order[: max(1, round(DEV_SHARE * len(order)))])
-    return [s for s in samples if s.prompt not in taken], [s for s in samples if s.prompt in taken]
+    dev = [(sample.prompt, sample.context or "") in taken for sample in samples]
+    return [s for s, one in zip(samples, dev, strict=True) if not one], [
+        s for s, one in zip(samples, dev, strict=True) if one
+    ]
 
 
 def judged(samples: Sequence[Sample], task: Task, *, stated: bool) -> Judged:
@@ -120,6 +123,11 @@ def check_loss(judgements: Judgements, loss: str, where: str) -> None:
     place = f"{where}, task {task.name}"
     rated = any(target is not None for target in train.targets)
     need = LOSS_NEEDS.get(loss)
+    if need == "texts" and not any(sample.references or sample.candidates for sample in train.samples):
+        raise InputError(
+            "the train split has neither references nor candidates: there is no text to learn from", where=place,
+            help="name a task whose train rows have texts",
+        )  # fmt: skip
     if need == "pairs" and not train.pairs:
         what = "all ratings of a sample are equal" if rated else "the train split has no preferences and no ratings"
         raise InputError(

@@ -123,8 +123,10 @@ def _plain(value: Any) -> bool:
     return True
 
 
-def check(reward: str, build: Callable[..., Any], given: Mapping[str, Any], *, where: str) -> dict[str, Any]:
-    """Check the given options against the builder's signature and return them in its order.
+def check(
+    reward: str, build: Callable[..., Any], given: Mapping[str, Any], *, where: str, what: str = "reward"
+) -> dict[str, Any]:
+    """Check the given options against the builder's signature and return them in its order; ``what`` names its kind.
 
     Raises:
         InputError: an unknown option (with the nearest), a wrong type, or a missing one.
@@ -133,19 +135,22 @@ def check(reward: str, build: Callable[..., Any], given: Mapping[str, Any], *, w
     open_ended = any(p.kind is p.VAR_KEYWORD for p in inspect.signature(build).parameters.values())
     for name, value in given.items():
         if name not in known and not open_ended:
-            raise InputError(f"reward {reward!r} has no option {name!r}", where=where, help=did_you_mean(name, known))
+            raise InputError(
+                f"the {what} {reward!r} has no option {name!r}", where=where, help=did_you_mean(name, known)
+            )
         if name in known and not fits(value, known[name].hint):
-            what = f"option {reward}.{name} is {json.dumps(value, default=str)}, expected {known[name].type}"
-            raise InputError(what, where=where, help=f"see `rmbench show {reward}`")
+            found = f"option {reward}.{name} is {json.dumps(value, default=str)}, expected {known[name].type}"
+            raise InputError(found, where=where, help=f"see `rmbench show {reward}`")
         if not _plain(value):
             raise InputError(
                 f"option {reward}.{name} is {value!r}, which no suite can hold", where=where, help="a string?"
             )
     for name, option in known.items():
         if option.required and name not in given:
-            what = f"reward {reward!r} needs the option {name!r} ({option.type})"
             raise InputError(
-                what, where=where, help=f"give it as -o {reward}.{name}=VALUE or options = {{ {name} = ... }}"
+                f"the {what} {reward!r} needs the option {name!r} ({option.type})",
+                where=where,
+                help=f"give it as -o {reward}.{name}=VALUE or options = {{ {name} = ... }}",
             )
     return {name: given[name] for name in [*known, *given] if name in given}
 

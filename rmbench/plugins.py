@@ -102,6 +102,11 @@ class Catalog:
 
     def unknown(self, what: str, name: str) -> InputError | PluginError:
         """Return the error for a name that nothing gives."""
+        if what == "reward" and name in self.reward_models:
+            example = f'[[reward_model]] name = "..."  use = "{name}"  task = "..."'
+            return InputError(
+                f"{name!r} is a reward model: it gives scores once it is fitted", help=f"in a suite: {example}"
+            )
         broken = [p for p in self.plugins if p.reason is not None]
         for plugin in broken:
             if plugin.name in name or plugin.distribution in name or name in plugin.name:

@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 
 def refused(chosen: Chosen, message: str) -> InputError:
     """Return the error that says which reward will not have its options, and what it said."""
+    if chosen.use == "fitted":
+        return InputError(f"reward {chosen.name!r}: {message}", help="fit it again, or copy the whole folder")
     return InputError(f"options of reward {chosen.name!r}: {message}", help=f"see `rmbench show {chosen.reward.name}`")
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from rmbench import guard, judgements, options, rewards
@@ -70,7 +70,7 @@ class Recipe:
             "reward_model": self.model.name, "version": self.model.version, "plugin": self.plugin.name,
             "distribution": self.plugin.distribution, "distribution_version": self.plugin.version,
             "task": judgements.label(self.task), "sha256": judgements.digests(self.task), "loss": self.loss,
-            "options": given, "seed": self.seed, "uses": dict(used),
+            "options": given, "seed": self.seed, "uses": dict(used), "signature": self.signature(backends=False),
         }  # fmt: skip
 
 
@@ -117,7 +117,10 @@ def _recipe(
     name = _words(entry, where)
     use = entry["use"]
     place = f"{where}: [[reward_model]] {name}"
-    provided = catalog.find("reward-model", use)
+    try:
+        provided = catalog.find("reward-model", use)
+    except InputError as error:
+        raise InputError(error.what, where=place, help=error.help) from error
     model: RewardModel = provided.value
     loss = entry.get("loss", model.losses[0])
     if loss not in model.losses:
@@ -125,12 +128,14 @@ def _recipe(
             f"the reward model {use!r} has no loss {loss!r}", where=place, help=did_you_mean(str(loss), model.losses)
         )
     task = find_task(entry["task"])
+    if task.bare:  # a file that the user names to learn from
+        task = replace(task, data={"train": task.data["test"]})
     if "train" not in task.data:
         raise InputError(
             f"the task {task.name!r} has no train split, which a fit reads", where=place,
             help='name a file under [data] train = "..." in its task.toml; the test split is never fitted on',
         )  # fmt: skip
-    given = options.check(name, model.options, entry.get("options", {}), where=place)
+    given = options.check(use, model.options, entry.get("options", {}), where=place, what="reward model")
     given, paths = rewards.placed(model.options, given, base)
     rewards.contents_of(name, given, paths, where, read=False)
     typed = options.typed(model.options, given)

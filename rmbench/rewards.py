@@ -84,12 +84,18 @@ def versions(distributions: Sequence[str]) -> list[str]:
     return [f"{name}:{_version(name)}" for name in distributions]
 
 
-def defined(chosen: Chosen, by_name: Mapping[str, Chosen], *, backends: bool = True) -> str:
+def defined(chosen: Chosen, by_name: Mapping[str, Chosen]) -> str:
     """Return a reward's own signature with those of the rewards that it uses, and that these use."""
-    used = [
-        f"uses:{name}=({defined(by_name[name], by_name, backends=backends).replace('|', ' ')})" for name in chosen.uses
-    ]
-    return "|".join([chosen.signature(backends=backends), *used])
+    used = [f"uses:{name}=({defined(by_name[name], by_name).replace('|', ' ')})" for name in chosen.uses]
+    return "|".join([chosen.signature(), *used])
+
+
+def meaning(chosen: Chosen, by_name: Mapping[str, Chosen]) -> str:
+    """Return ``defined`` without versions of backends, and of a fitted model how it was fitted, not where it lies."""
+    is_folder = chosen.use == "fitted" and chosen.recipe is None
+    own = fitted.inspect(chosen.options["path"]).signature if is_folder else chosen.signature(backends=False)
+    used = [f"uses:{name}=({meaning(by_name[name], by_name).replace('|', ' ')})" for name in chosen.uses]
+    return "|".join([own, *used])
 
 
 def _version(distribution: str) -> str:
@@ -221,7 +227,11 @@ def choose(catalog: Catalog, entry: Mapping[str, Any], *, base: Path, where: str
 def _as_checkpoint(catalog: Catalog, entry: Mapping[str, Any], base: Path) -> Mapping[str, Any]:
     """Return the entry of a folder as one of the reward ``fitted``, any other as it is."""
     use = entry["use"]
-    if not isinstance(use, str) or use in catalog.rewards or not (base / use).is_dir():
+    if not isinstance(use, str) or use in catalog.rewards or ":" in use:
+        return entry
+    if not guard.exists(base / use) and os.sep in use:
+        raise InputError(f"no folder {guard.plain(use)!r}", help="the folder of a fit, such as RUN/training/NAME")
+    if not guard.exists(base / use) or not (base / use).is_dir():
         return entry
     fitted.inspect(base / use)  # says what the folder is, where it is no checkpoint
     own = Path(use).name
@@ -274,6 +284,31 @@ def find(catalog: Catalog, use: Any, base: Path) -> Chosen:
         right, use, provided.value, source="catalog", plugin=who.name, distribution=who.distribution,
         distribution_version=who.version, **blank,
     )  # fmt: skip
+
+
+def choose_used(catalog: Catalog, name: str, user: Chosen, *, base: Path, where: str) -> Chosen:
+    """Resolve a reward that another uses: of a checkpoint, a reward model fitted beside it goes before other names."""
+    if user.use == "fitted" and "path" in user.options:
+        place = fitted.beside(Path(user.options["path"]), name)
+        if place is not None:
+            return choose(
+                catalog, {"use": "fitted", "name": name, "options": {"path": str(place)}}, base=base, where=where
+            )
+    return choose(catalog, {"use": name}, base=base, where=where)
+
+
+def check_used(chosen: Chosen, by_name: Mapping[str, Chosen]) -> None:
+    """Raise where the rewards that a checkpoint reads here are not those that it was fitted on."""
+    if chosen.use != "fitted" or chosen.recipe is not None:
+        return
+    found = fitted.inspect(chosen.options["path"])
+    for name, then in found.uses.items():
+        now = meaning(by_name[name], by_name)
+        if now != then:
+            raise InputError(
+                f"was fitted on the scores of {name} = {then}; here {name} = {now}", where=str(found.folder),
+                help=f"give {name} the options it had, or fit again",
+            )  # fmt: skip
 
 
 def is_oracle(catalog: Catalog, reward: Reward, above: frozenset[str] = frozenset()) -> bool | None:

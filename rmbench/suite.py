@@ -5,10 +5,11 @@ from __future__ import annotations
 import os
 import tomllib
 from dataclasses import dataclass, replace
+from difflib import get_close_matches
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from rmbench import fitted, guard, options, recipes, rewards, tasks
+from rmbench import guard, options, recipes, rewards, tasks
 from rmbench.api import EMPTY
 from rmbench.builtin.nulls import NULL_REWARDS
 from rmbench.errors import InputError, did_you_mean
@@ -262,6 +263,13 @@ def _chosen(
             continue
         if entry.pop("optional", False) and str(entry["use"]) not in catalog.rewards:
             continue
+        if (
+            isinstance(entry["use"], str)
+            and entry["use"] not in catalog.rewards
+            and get_close_matches(entry["use"], models)
+        ):
+            help_ = did_you_mean(entry["use"], [*models, *catalog.rewards])
+            raise InputError(f"no reward is called {guard.plain(entry['use'])!r}", where=where, help=help_)
         found = rewards.choose(catalog, entry, base=base, where=where)
         if found.name in chosen or found.name in models:
             raise InputError(
@@ -278,17 +286,14 @@ def with_uses(
 ) -> dict[str, Chosen]:
     """Return the rewards with those that they use, and that these use, by name; ``models`` are fitted in the suite."""
     every = dict(chosen)
-    waiting = [name for found in chosen.values() for name in found.uses]
+    waiting = [(name, found) for found in chosen.values() for name in found.uses]
     while waiting:
-        name = waiting.pop()
+        name, user = waiting.pop()
         if name not in every:
-            every[name] = models.get(name) or rewards.choose(catalog, {"use": name}, base=base, where=where)
-            waiting += every[name].uses
+            every[name] = models.get(name) or rewards.choose_used(catalog, name, user, base=base, where=where)
+            waiting += [(one, every[name]) for one in every[name].uses]
     for one in every.values():
-        if one.use == "fitted" and one.recipe is None and "path" in one.options:
-            found = fitted.inspect(one.options["path"])
-            now = {name: rewards.defined(every[name], every, backends=False) for name in found.uses}
-            fitted.check_used(found, now)
+        rewards.check_used(one, every)
     return every
 
 

@@ -43,7 +43,7 @@ def fit(judgements, loss, options, fitting):
     column = judgements.train.batch.scores.get(options.feature, ())
     told = {"sign": options.scale * (1 if 2 * longer >= len(pairs) else -1), "pairs": len(pairs), "feature": options.feature,
             "mean": sum(column) / len(column) if column else None, "samples": sorted(s.id for s in judgements.train.samples),
-            "dev": sorted(s.id for s in judgements.dev.samples)}
+            "dev": sorted(s.id for s in judgements.dev.samples), "training": {"accuracy": 0.5}}
     (folder / "config.json").write_text(json.dumps(told))
     (folder / "card.md").write_text("# a card\\x1b[2J of a fit\\n")
     return folder

@@ -163,6 +163,50 @@ def test_scores_of_other_rewards_reach_fit_and_scorer(home):
     assert "was fitted on the scores of rouge-1 = rouge-1@1; here rouge-1 = rouge-1@1|stemmer:yes" in refused.stderr
 
 
+def test_a_model_that_learns_from_another_finds_it_beside_itself(home):
+    path = suite(home, "two.toml")
+    second = (
+        '[[reward_model]]\nname = "second"\nuse = "slope"\ntask = "cats"\noptions = { feature = "rm", scale = 2.0 }\n'
+    )
+    path.write_text(path.read_text() + second, encoding="utf-8")
+    result = run(home, "fit", path, "--out", "two-models")
+    assert result.returncode == 0, result.stderr
+    line = json.dumps({"id": "a", "prompt": "p", "response": "four"}) + "\n"
+    scored = rmbench("score", "-r", "two-models/training/second", path=home / "plugins", cwd=home, stdin=line)
+    assert scored.returncode == 0, scored.stderr
+    assert json.loads(scored.stdout)["score"] == 2.0 * 4 + 4
+
+
+def test_a_file_of_preferences_is_fitted_on_as_it_is(home):
+    pairs = [{"prompt": f"p{i}", "chosen": "a longer answer", "rejected": f"no {i}"} for i in range(12)]
+    jsonl(home / "prefs.jsonl", pairs)
+    path = suite(home, "prefs.toml")
+    path.write_text(path.read_text().replace('task = "cats"', 'task = "prefs.jsonl"'), encoding="utf-8")
+    result = run(home, "fit", path, "--out", "prefs")
+    assert result.returncode == 0, result.stderr
+    config = json.loads((home / "prefs" / "training" / "rm" / "config.json").read_bytes())
+    assert config["pairs"] == 11
+    assert config["rmbench"]["task"].startswith("prefs@1#")
+
+
+def test_where_length_alone_does_as_well_it_is_said(home, done):
+    manifest = json.loads((done / "manifest.json").read_bytes())
+    told = [warning for warning in manifest["warnings"] if "looks at the length alone does as well" in warning]
+    assert len(told) == 1
+    assert told[0].startswith("reward model rm: ")
+    assert "Fitted reward models" in (done / "report" / "report.md").read_text(encoding="utf-8")
+
+
+def test_names_that_are_no_rewards_are_answered(home):
+    for words, told in (
+        (["--reward", "slope"], "'slope' is a reward model"),
+        (["--reward", "runs/nope"], "no folder 'runs/nope'"),
+    ):
+        result = run(home, "run", "--task", "cats", *words, "--out", "named")
+        assert result.returncode == 2
+        assert told in result.stderr
+
+
 def test_a_fit_that_fails_costs_the_others_nothing(home, done):
     rewards = '"rouge-1", { use = "composite", name = "mix", options = { weights = { rm = 1.0, rouge-1 = 1.0 } } }'
     for way, told in (
@@ -215,7 +259,7 @@ def test_an_interrupted_fit_goes_on_from_its_state(home, number):
         ('use = "slope"\ntask = "cats"', "has no name"),
         ('name = "rm"\nuse = "slop"\ntask = "cats"', "did you mean slope"),
         ('name = "rm"\nuse = "slope"\ntask = "dogs"', "no task or file 'dogs'"),
-        ('name = "rm"\nuse = "slope"\ntask = "news-bare.jsonl"', "no train split"),
+        ('name = "rm"\nuse = "slope"\ntask = "chat-mini"', "no train split"),
         ('name = "rm"\nuse = "slope"\ntask = "cats"\nloss = "hinge"', "no loss 'hinge'"),
         ('name = "rm"\nuse = "slope"\ntask = "cats"\nlos = "hinge"', "did you mean loss"),
         ('name = "RM"\nuse = "slope"\ntask = "cats"', "does not match"),
@@ -234,7 +278,6 @@ def test_an_interrupted_fit_goes_on_from_its_state(home, number):
     ],
 )
 def test_a_wrong_reward_model_is_refused_before_anything_is_written(home, table, told, monkeypatch):
-    jsonl(home / "news-bare.jsonl", rows(3))
     for name, made in (("tied", tied), ("stated", stated)):
         (home / name).mkdir(exist_ok=True)
         (home / name / "task.toml").write_text(

@@ -243,6 +243,16 @@ def _oracle(reward: Any, catalog: Catalog) -> list[str]:
     return ["An oracle where its options make it read, or use a reward that reads, the human labels.", ""]
 
 
+def _docs(options: Callable[..., Any]) -> str:
+    """Return what a record of options says of itself, then what those say that it goes on from."""
+    import inspect
+    from dataclasses import is_dataclass
+
+    kinds = inspect.getmro(options) if isinstance(options, type) else (options,)
+    own = [vars(kind).get("__doc__") for kind in kinds if is_dataclass(kind) or kind is options]
+    return "\n\n".join(inspect.cleandoc(doc) for doc in own if doc) or "no description"
+
+
 def _show(row: dict[str, Any], catalog: Catalog) -> None:
     import inspect
 
@@ -253,7 +263,7 @@ def _show(row: dict[str, Any], catalog: Catalog) -> None:
         doc = inspect.getdoc(given.value.build) or "no description"
     if row["kind"] == "reward model":
         model = next(g for g in catalog.reward_models[row["name"]] if g.plugin.distribution == row["distribution"])
-        doc = inspect.getdoc(model.value.options) or "no description"
+        doc = _docs(model.value.options)
     lines += [doc, ""]
     if row["kind"] == "reward":
         lines += _oracle(given.value, catalog)

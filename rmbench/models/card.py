@@ -9,6 +9,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import PurePath
 from typing import TYPE_CHECKING, Any
 
+from rmbench.judged import LOSS_NEEDS
 from rmbench.models.balance import FEWEST, balance, length_baseline
 
 if TYPE_CHECKING:
@@ -41,11 +42,17 @@ def card(
         notes: further sentences, each an item.
     """
     recipe = fitting.recipe
+    of_texts = LOSS_NEEDS.get(recipe.get("loss", "")) == "texts"
     parts = [
         f"# {escaped(recipe.get('reward_model', 'a reward model'))} on {escaped(judgements.task.name)}",
         _table(("", ""), _facts(judgements, fitting, trained, parameters)),
         "## Warnings and notes",
-        _items([*_warnings(judgements, trained), *(escaped(note) for note in notes)]),
+        _items(
+            [
+                *_warnings(judgements, trained, texts=of_texts),
+                *(escaped(note) for note in notes),
+            ]
+        ),
         "## Data",
         _table(("", "train", f"dev ({escaped(judgements.dev_from)})"), _splits(judgements)),
         _table(("file", "sha256"), [(escaped(k), escaped(v)) for k, v in sorted(judgements.sha256.items())]),
@@ -82,10 +89,11 @@ def escaped(value: object) -> str:
     return inert.replace("://", "&colon;//").replace("www.", "www&period;")
 
 
-def _warnings(judgements: Judgements, trained: Trained) -> list[str]:
+def _warnings(judgements: Judgements, trained: Trained, *, texts: bool) -> list[str]:
+    """Return what to know of a fit; one on ``texts`` alone has learnt nothing of judgements, nor of lengths."""
     found = []
-    warning = length_warning(judgements, trained.accuracy)
-    baseline = length_baseline(judgements)
+    warning = None if texts else length_warning(judgements, trained.accuracy)
+    baseline = None if texts else length_baseline(judgements)
     if warning is not None:
         found.append(f"**Warning.** {warning}")
     elif baseline is not None:

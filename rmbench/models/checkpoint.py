@@ -162,7 +162,7 @@ def tensors(checkpoint: Checkpoint, expected: Mapping[str, tuple[int, ...]]) -> 
     check(checkpoint, expected)
     where = checkpoint.path / SINGLE
     try:
-        entries = safetensors.deserialize(where.read_bytes())  # type: ignore[no-untyped-call]
+        entries = safetensors.deserialize(where.read_bytes())
     except (OSError, safetensors.SafetensorError) as error:
         raise wrong(f"is damaged: {error}", where, FIT) from error
     found = {name: _array(entry) for name, entry in entries}

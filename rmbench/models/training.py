@@ -269,7 +269,7 @@ def _step(course: Course, places: list[int], step: int) -> float:
     loss = _loss(course.loss, scores.reshape(len(columns), -1), values)
     value = loss.item()
     _check(course, value, "loss", step)
-    loss.backward()  # type: ignore[no-untyped-call]
+    loss.backward()
     norm = torch.nn.utils.clip_grad_norm_(parts.module.parameters(), clip or math.inf)
     _check(course, float(norm), "norm of the gradient", step)
     parts.optimizer.step()

@@ -76,7 +76,7 @@ def read_run(run: Run, *, texts: bool = False) -> RunData:
     """Return what a report reads of a run; with ``texts`` the first samples of each task too."""
     manifest = run.manifest
     samples = list(_samples(RunFolder(run.folder), manifest)) if texts else []
-    asked = {"invariance", *manifest["resolved"]["studies"]}  # invariance only where the command asked for it
+    asked = {"invariance", "fit", *manifest["resolved"]["studies"]}  # the first two are there where they were asked for
     measured = [row for row in run.measurements if row.study in asked]
     rows, speed = ([asdict(row) for row in some] for some in (run.rows, measured))
     return RunData(manifest, rows, samples, measurements=speed)
