@@ -6,7 +6,34 @@ import torch
 from tokenizers import Tokenizer, models, normalizers, pre_tokenizers
 from transformers import BertConfig, BertModel, BertTokenizerFast
 
-WORDS = ["the", "a", "of", "cat", "dog", "tree", "river", "stone", "walks", "sees", "clear", "kind", "true", "apt", "vague", "rude", "false", "odd", "good", "bad", "prompt", ".", "0", "1", "2", "3"]
+WORDS = [
+    "the",
+    "a",
+    "of",
+    "cat",
+    "dog",
+    "tree",
+    "river",
+    "stone",
+    "walks",
+    "sees",
+    "clear",
+    "kind",
+    "true",
+    "apt",
+    "vague",
+    "rude",
+    "false",
+    "odd",
+    "good",
+    "bad",
+    "prompt",
+    ".",
+    "0",
+    "1",
+    "2",
+    "3",
+]
 
 
 def tiny_encoder(folder, *, seed=0):
