@@ -72,7 +72,8 @@ class Transformer(Training):
         lora_alpha: the adapters' scale times their rank; by default twice the rank.
         pooling: ``last``: what the architecture itself reads, the last token of a decoder or the first of an encoder;
             ``mean`` over all tokens, with a head of our own that only this package reads.
-        dropout: share of what the head reads, and of an encoder's hidden states.
+        dropout: share of what the head reads, and of a new encoder's hidden states; with ``init`` these have what the
+            folder says. Attention has none where the kernel computes it.
         max_length: most tokens of prompt and response together; a new model has as many positions.
         truncation: a longer row loses the beginning of its prompt; ``both``: and then the end of its response, where
             that alone is too long; ``left``: such a row has no score.
