@@ -7,6 +7,9 @@ from pathlib import Path
 
 import pytest
 
+# Tests run on every core already: threads of torch and BLAS in each of them wait for each other.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+
 REPO = Path(__file__).resolve().parent.parent
 
 

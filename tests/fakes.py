@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
+import atexit
+import contextlib
 import json
 import os
+import signal
+import socket
 import subprocess
 import sys
+import tempfile
+from collections.abc import Mapping
 from pathlib import Path
 
 REPO = Path(__file__).resolve().parent.parent
@@ -78,11 +84,73 @@ def jsonl(path: Path, objects: list[dict]) -> Path:
 def rmbench(
     *words: object, path: Path | None = None, stdin: str | None = None, cwd: Path | None = None, **environment: str
 ):
-    """Run the command line in a process of its own, with a folder of fake distributions in front."""
+    """Run the command line in a process of its own, with a folder of fake distributions in front.
+
+    It is forked from a Python that has imported the packages of others (preloaded.py), unless something is asked for
+    that Python reads when it starts: a path, or variables other than rmbench's.
+    """
     env = {k: v for k, v in os.environ.items() if not k.startswith("RMBENCH_")} | environment
     if path is not None:
         env["PYTHONPATH"] = str(path)
+    if at_start(env) == Preloaded.variables:
+        return Preloaded.get().run([*map(str, words)], env, stdin or "", cwd or Path.cwd())
     command = [sys.executable, "-m", "rmbench.cli.main", *map(str, words)]
     return subprocess.run(
         command, input=stdin, capture_output=True, text=True, env=env, cwd=cwd, timeout=300, check=False
     )
+
+
+def at_start(environment: Mapping[str, str]) -> dict[str, str]:
+    """Return the variables that Python or a package may read once, when it starts."""
+    return {name: value for name, value in environment.items() if not name.startswith(("RMBENCH_", "PYTEST_"))}
+
+
+class Preloaded:
+    """The Python of preloaded.py that this process forks its commands from."""
+
+    variables = at_start(os.environ)
+    one: Preloaded | None = None
+
+    @classmethod
+    def get(cls) -> Preloaded:
+        """Start it for the first command."""
+        if cls.one is None:
+            cls.one = cls()
+            atexit.register(cls.one.close)
+        return cls.one
+
+    def __init__(self) -> None:
+        self.control, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        command = [sys.executable, str(REPO / "tests" / "preloaded.py"), str(theirs.fileno())]
+        with theirs, Path(os.devnull).open("r+b") as null:
+            self.process = subprocess.Popen(
+                command, pass_fds=[theirs.fileno()], stdin=null, stdout=null, env=self.variables, start_new_session=True
+            )
+
+    def run(
+        self, words: list[str], environment: dict[str, str], stdin: str, folder: Path
+    ) -> subprocess.CompletedProcess:
+        """Run one command to its end."""
+        request = {"words": words, "environment": environment, "folder": str(folder)}
+        with contextlib.ExitStack() as stack:
+            streams = [stack.enter_context(tempfile.TemporaryFile("w+", encoding="utf-8")) for _ in range(3)]
+            streams[0].write(stdin)
+            streams[0].seek(0)
+            socket.send_fds(self.control, [json.dumps(request).encode()], [stream.fileno() for stream in streams])
+            code = self._answer(words)
+            for stream in streams[1:]:
+                stream.seek(0)
+            return subprocess.CompletedProcess(words, code, streams[1].read(), streams[2].read())
+
+    def _answer(self, words: list[str]) -> int:
+        self.control.settimeout(300)
+        try:
+            return int(self.control.recv(64))
+        except TimeoutError:
+            os.killpg(self.process.pid, signal.SIGKILL)
+            raise subprocess.TimeoutExpired(words, 300) from None
+
+    def close(self) -> None:
+        """End it."""
+        self.control.close()
+        self.process.wait(10)

@@ -24,22 +24,28 @@ def value(run, metric, reward):
     return found[0]
 
 
-def test_a_bare_function_is_a_reward_and_results_are_a_frame(task, tmp_path):
-    run = rmbench.run([task], rewards=[words, "rouge-l"], out=tmp_path / "run")
-    assert run.exit_code == 0
-    table = run.results
+@pytest.fixture(scope="module")
+def made(tmp_path_factory):
+    """A run of a bare function, a reward by its name and a composite."""
+    folder = tmp_path_factory.mktemp("made")
+    mix = {"use": "composite", "name": "mix", "options": {"weights": {"length": 1.0, "repetition": 2.0}}}
+    return rmbench.run([jsonl(folder / "cats.jsonl", rows())], rewards=[words, "rouge-l", mix], out=folder / "run")
+
+
+def test_a_bare_function_is_a_reward_and_results_are_a_frame(made):
+    assert made.exit_code == 0
+    table = made.results
     assert isinstance(table, pd.DataFrame)
     assert {"words", "rouge-l"} <= set(table.reward.dropna())
-    assert value(run, "pairwise-accuracy", "rouge-l") == 1.0
-    assert (tmp_path / "run" / "report" / "index.html").is_file()
+    assert value(made, "pairwise-accuracy", "rouge-l") == 1.0
+    assert (made.folder / "report" / "index.html").is_file()
 
 
-def test_hand_computed_numbers_of_a_run(task, tmp_path):
+def test_hand_computed_numbers_of_a_run(made):
     # ratings 3 > 2 > 1; words: whole has 11, half 5, other 5, so half and other tie in every sample
-    run = rmbench.run([task], rewards=[words], out=tmp_path / "run")
-    assert value(run, "pairwise-accuracy", "words") == pytest.approx((1 + 1 + 0.5) / 3)
-    assert value(run, "pairwise-accuracy-strict", "words") == pytest.approx(2 / 3)
-    means = {r.system: r.value for r in run.rows if r.metric == "mean" and r.reward == "words" and r.system}
+    assert value(made, "pairwise-accuracy", "words") == pytest.approx((1 + 1 + 0.5) / 3)
+    assert value(made, "pairwise-accuracy-strict", "words") == pytest.approx(2 / 3)
+    means = {r.system: r.value for r in made.rows if r.metric == "mean" and r.reward == "words" and r.system}
     assert means == {"whole": 11.0, "half": 5.0, "other": 5.0}
 
 
@@ -108,10 +114,8 @@ def test_labels_reach_only_who_needs_them(task, tmp_path):
     assert [r["name"] for r in run.manifest["resolved"]["rewards"] if r["oracle"]] == ["oracle"]
 
 
-def test_parts_are_kept_per_row(task, tmp_path):
-    mix = {"use": "composite", "name": "mix", "options": {"weights": {"length": 1.0, "repetition": 2.0}}}
-    run = rmbench.run([task], rewards=[mix], out=tmp_path / "run")
-    table = pq.read_table(next((run.folder / "scores" / "cats" / "mix").glob("*.parquet"))).to_pylist()
+def test_parts_are_kept_per_row(made):
+    table = pq.read_table(next((made.folder / "scores" / "cats" / "mix").glob("*.parquet"))).to_pylist()
     assert set(table[0]) == {"row", "id", "candidate", "system", "score", "reason", "part.length", "part.repetition"}
     assert all(r["score"] == r["part.length"] + 2 * r["part.repetition"] for r in table)
 
@@ -131,9 +135,8 @@ def test_a_limit_takes_a_seeded_sample_by_subset(tmp_path):
     assert sum(many[int(i.split("-")[1])]["subset"] == "b" for i in taken[0]) == 2
 
 
-def test_results_have_every_key_and_the_measurements_stand_apart(task, tmp_path):
-    run = rmbench.run([task], rewards=["length"], out=tmp_path / "run")
-    data = json.loads((run.folder / "results.json").read_text())
+def test_results_have_every_key_and_the_measurements_stand_apart(made):
+    data = json.loads((made.folder / "results.json").read_text())
     keys = {
         "study",
         "task",
@@ -168,8 +171,8 @@ def test_results_have_every_key_and_the_measurements_stand_apart(task, tmp_path)
     assert data["schema"] == 1
     assert all(set(row) == keys for row in data["results"])
     assert not any(row["study"] == "speed" for row in data["results"])
-    assert str(tmp_path) not in (run.folder / "results.json").read_text()
-    measured = json.loads((run.folder / "measurements.json").read_text())["results"]
+    assert str(made.folder.parent) not in (made.folder / "results.json").read_text()
+    measured = json.loads((made.folder / "measurements.json").read_text())["results"]
     assert {row["metric"] for row in measured} == {"seconds", "rows-per-second", "peak-memory"}
 
 

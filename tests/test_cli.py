@@ -191,39 +191,32 @@ def test_json_on_stdout_stays_json(tmp_path):
     assert json.loads(done.stdout)["schema"] == 1
 
 
-def slow_reward(folder):
-    (folder / "slow.py").write_text(
-        "import time\ndef slow(batch):\n    time.sleep(0.5)\n    return [float(len(t)) for t in batch.responses]\n"
-    )
-    return jsonl(folder / "many.jsonl", [{**rows(1)[0], "id": f"r{i}"} for i in range(1500)])
+@pytest.fixture(scope="module")
+def slow(tmp_path_factory):
+    """A folder with a reward that takes 0.2 s a batch, three parts of rows for it, and a run of it that nobody cut."""
+    folder = tmp_path_factory.mktemp("slow")
+    code = "import time\ndef slow(batch):\n    time.sleep(0.2)\n    return [float(len(t)) for t in batch.responses]\n"
+    (folder / "slow.py").write_text(code)
+    jsonl(folder / "many.jsonl", [{**rows(1)[0], "id": f"r{i}"} for i in range(1500)])
+    whole = rmbench(*words_for("whole"), cwd=folder)
+    assert whole.returncode == 0, whole.stderr
+    return folder
 
 
-def command(folder, out):
-    return [
-        sys.executable,
-        "-m",
-        "rmbench.cli.main",
-        "run",
-        "--task",
-        str(folder / "many.jsonl"),
-        "--reward",
-        "slow.py:slow",
-        "--out",
-        str(out),
-    ]
+def words_for(out):
+    return ["run", "--task", "many.jsonl", "--reward", "slow.py:slow", "--out", out]
+
+
+def started(folder, out):
+    command = [sys.executable, "-m", "rmbench.cli.main", *words_for(out)]
+    return subprocess.Popen(command, stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True, cwd=folder)
 
 
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
-def test_an_interrupt_keeps_what_was_done_and_resume_gives_the_same_bytes(tmp_path, number, code):
-    slow_reward(tmp_path)
-    whole = subprocess.run(
-        command(tmp_path, tmp_path / "whole"), capture_output=True, text=True, cwd=tmp_path, check=False
-    )
-    assert whole.returncode == 0, whole.stderr
-    child = subprocess.Popen(
-        command(tmp_path, tmp_path / "cut"), stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True, cwd=tmp_path
-    )
-    journal = tmp_path / "cut" / "journal.jsonl"
+def test_an_interrupt_keeps_what_was_done_and_resume_gives_the_same_bytes(slow, number, code):
+    out = slow / f"cut-{code}"
+    child = started(slow, out.name)
+    journal = out / "journal.jsonl"
     deadline = time.monotonic() + 60
     while time.monotonic() < deadline and not (journal.exists() and "/slow/part-00000" in journal.read_text()):
         time.sleep(0.05)
@@ -232,31 +225,22 @@ def test_an_interrupt_keeps_what_was_done_and_resume_gives_the_same_bytes(tmp_pa
     assert child.returncode == code, stderr
     assert "rmbench run --resume --out" in stderr
     assert "Traceback" not in stderr
-    assert json.loads((tmp_path / "cut" / "manifest.json").read_text())["status"] == "interrupted"
-    done = rmbench("run", "--resume", "--out", tmp_path / "cut", cwd=tmp_path)
+    assert json.loads((out / "manifest.json").read_text())["status"] == "interrupted"
+    done = rmbench("run", "--resume", "--out", out, cwd=slow)
     assert done.returncode == 0, done.stderr
-    assert (tmp_path / "cut" / "results.json").read_bytes() == (tmp_path / "whole" / "results.json").read_bytes()
+    assert (out / "results.json").read_bytes() == (slow / "whole" / "results.json").read_bytes()
 
 
-def test_kill_9_and_resume_give_the_same_bytes(tmp_path):
-    slow_reward(tmp_path)
-    whole = subprocess.run(
-        command(tmp_path, tmp_path / "whole"), capture_output=True, text=True, cwd=tmp_path, check=False
-    )
-    assert whole.returncode == 0, whole.stderr
-    for delay in (0.2, 1.5, 3.0):
-        out = tmp_path / f"cut-{delay}"
-        child = subprocess.Popen(
-            command(tmp_path, out), stderr=subprocess.DEVNULL, stdout=subprocess.DEVNULL, cwd=tmp_path
-        )
-        time.sleep(delay)
-        os.kill(child.pid, signal.SIGKILL)
-        child.wait()
-        done = subprocess.run(
-            [*command(tmp_path, out), "--resume"], capture_output=True, text=True, cwd=tmp_path, check=False
-        )
-        assert done.returncode == 0, done.stderr
-        assert (out / "results.json").read_bytes() == (tmp_path / "whole" / "results.json").read_bytes()
+@pytest.mark.parametrize("delay", [0.2, 1.5, 3.0])
+def test_kill_9_and_resume_give_the_same_bytes(slow, delay):
+    out = slow / f"cut-{delay}"
+    child = started(slow, out.name)
+    time.sleep(delay)
+    os.kill(child.pid, signal.SIGKILL)
+    child.communicate()
+    done = rmbench(*words_for(out.name), "--resume", cwd=slow)
+    assert done.returncode == 0, done.stderr
+    assert (out / "results.json").read_bytes() == (slow / "whole" / "results.json").read_bytes()
 
 
 def test_results_do_not_depend_on_place_time_zone_or_hash_seed(tmp_path):

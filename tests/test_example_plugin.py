@@ -3,14 +3,14 @@
 import json
 import subprocess
 import sys
-from pathlib import Path
+import tomllib
 
 import pytest
-from fakes import jsonl, rmbench, rows
+from fakes import REPO, jsonl, rmbench, rows
 
 from rmbench.testing import check_reward
 
-EXAMPLE = Path(__file__).resolve().parent.parent / "plugins" / "rmbench-example"
+EXAMPLE = REPO / "plugins" / "rmbench-example"
 
 
 @pytest.fixture(scope="module")
@@ -38,8 +38,12 @@ def test_it_scores_as_its_docstring_says(site):
 
 
 def test_it_stands_in_a_run_with_its_provenance(site, tmp_path):
-    task = jsonl(tmp_path / "cats.jsonl", rows())
-    done = rmbench("run", "--task", task, "--out", tmp_path / "run", path=site)
+    optional = {"use": "brevity", "optional": True}
+    assert optional in tomllib.loads((REPO / "tasks" / "suites" / "quickstart.toml").read_text())["rewards"]
+    jsonl(tmp_path / "cats.jsonl", rows())
+    suite = tmp_path / "suite.toml"
+    suite.write_text('tasks = ["cats.jsonl"]\nrewards = ["length", { use = "brevity", optional = true }]\n')
+    done = rmbench("run", suite, "--out", tmp_path / "run", path=site)
     assert done.returncode == 0, done.stderr
     assert "brevity" in done.stdout
     manifest = json.loads((tmp_path / "run" / "manifest.json").read_text())

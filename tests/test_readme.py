@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from fakes import rmbench
 
 README = (Path(__file__).resolve().parent.parent / "README.md").read_text(encoding="utf-8")
 FILES = re.compile(r"<!-- file: (\S+) -->\n```\w+\n(.*?)```", re.DOTALL)
@@ -27,15 +28,15 @@ def test_every_block_of_the_readme_runs(folder):
     assert [kind for kind, _ in blocks].count("python") >= 3
     for kind, content in blocks:
         if kind == "python":
-            run(folder, [sys.executable, "-c", content])
+            command = [sys.executable, "-c", content]
+            succeeded(subprocess.run(command, capture_output=True, text=True, cwd=folder, timeout=300, check=False))
         for line in content.splitlines() if kind == "console" else ():
             assert line.startswith("$ rmbench "), line
-            run(folder, [sys.executable, "-m", "rmbench.cli.main", *shlex.split(line)[2:]])
+            succeeded(rmbench(*shlex.split(line)[2:], cwd=folder))
 
 
-def run(folder, command):
-    done = subprocess.run(command, capture_output=True, text=True, cwd=folder, timeout=300, check=False)
-    assert done.returncode == 0, f"{command}\n{done.stdout[-500:]}\n{done.stderr[-2000:]}"
+def succeeded(done):
+    assert done.returncode == 0, f"{done.args}\n{done.stdout[-500:]}\n{done.stderr[-2000:]}"
 
 
 def test_the_whole_plugin_has_at_most_14_lines():

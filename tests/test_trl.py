@@ -3,6 +3,7 @@
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cache
 from statistics import fmean
 
 import pytest
@@ -128,48 +129,71 @@ def judged(batch):
     ]
 
 
+@dataclass
+class Trained:
+    """One training with five reward functions: their calls, the log, and what the fifth saw of each row."""
+
+    calls: dict[str, list[Call]]
+    log: list[dict]
+    seen: list[tuple]
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory):
+    """Train once for all tests that read how it went."""
+
+    @cache
+    def once(kind, *, conversational):
+        seen = []
+
+        def keys(batch):
+            seen.extend(zip(batch.meta, batch.references, batch.groups, strict=True))
+            return [1.0] * len(batch)
+
+        composite = {"use": "composite", "name": "mix", "options": {"weights": MIX}}
+        functions = [to_trl(each) for each in ("rouge-l", composite, judged, "length", keys)]
+        calls, log = train(kind, functions, tmp_path_factory.mktemp(kind), conversational=conversational)
+        return Trained(calls, log, seen)
+
+    return once
+
+
 @pytest.mark.parametrize(("kind", "conversational"), [("grpo", False), ("grpo", True), ("rloo", True)])
-def test_a_trainer_logs_the_rewards_that_rmbench_gives(kind, conversational, tmp_path):
-    composite = {"use": "composite", "name": "mix", "options": {"weights": MIX}}
-    functions = [to_trl("rouge-l"), to_trl(composite), to_trl(judged)]
-    calls, log = train(kind, functions, tmp_path, conversational=conversational)
-    assert [len(made) for made in calls.values()] == [2, 2, 2]
+def test_a_trainer_logs_the_rewards_that_rmbench_gives(kind, conversational, trained):
+    made = trained(kind, conversational=conversational)
+    assert [len(calls) for calls in made.calls.values()] == [2] * 5
     again = {"rouge-l": ("rouge-l", {}), "mix": ("composite", {"weights": MIX}), "judged": (judged, {})}
     for name, (reward, options) in again.items():
-        rows = [row for call in calls[name] for row in rows_of(call, conversational=conversational)]
+        rows = [row for call in made.calls[name] for row in rows_of(call, conversational=conversational)]
         scores = [row["score"] for row in rmbench.score(reward, rows, options)]
-        assert [value for call in calls[name] for value in call.scores] == scores
-        for entry, some in zip(log, (scores[:4], scores[4:]), strict=True):
+        assert [value for call in made.calls[name] for value in call.scores] == scores
+        for entry, some in zip(made.log, (scores[:4], scores[4:]), strict=True):
             told = fmean(value for value in some if value is not None)
             assert entry[f"rewards/{name}/mean"] == pytest.approx(told, abs=1e-6)
-    assert len({value for call in calls["rouge-l"] for value in call.scores}) > 2  # the model wrote words that count
+    assert (
+        len({value for call in made.calls["rouge-l"] for value in call.scores}) > 2
+    )  # the model wrote words that count
 
 
 @pytest.mark.parametrize("conversational", [False, True], ids=["texts", "messages"])
-def test_the_function_gets_what_trl_passes_and_none_is_left_out(conversational, tmp_path):
-    calls, log = train("grpo", [to_trl(judged), to_trl("length")], tmp_path, conversational=conversational)
-    for call in calls["judged"]:
+def test_the_function_gets_what_trl_passes_and_none_is_left_out(conversational, trained):
+    made = trained("grpo", conversational=conversational)
+    for call in made.calls["judged"]:
         assert {"prompts", "completions", "completion_ids", "trainer_state", "references", "judged"} <= set(call.given)
         assert {"log_extra", "log_metric"} <= set(call.given)  # no columns: they never reach a reward
         assert isinstance(call.given["prompts"][0], list) is conversational
         assert [value is None for value in call.scores] == [not yes for yes in call.given["judged"]]
-    every = [value for call in calls["judged"] for value in call.scores]
+    every = [value for call in made.calls["judged"] for value in call.scores]
     assert every.count(None) == 2  # one prompt of four, two completions
-    for entry, call, length in zip(log, calls["judged"], calls["length"], strict=True):
-        known = [value for value in call.scores if value is not None]
+    for entry, *calls in zip(made.log, *made.calls.values(), strict=True):
+        known = [value for value in calls[2].scores if value is not None]
         assert entry["rewards/judged/mean"] == pytest.approx(fmean(known), abs=1e-6)
-        total = [(a or 0.0) + b for a, b in zip(call.scores, length.scores, strict=True)]
+        total = [sum(value or 0.0 for value in row) for row in zip(*(call.scores for call in calls), strict=True)]
         assert entry["reward"] == pytest.approx(fmean(total), abs=1e-6)
 
 
-def test_the_meta_of_a_row_holds_the_further_columns_only(tmp_path):
-    seen = []
-
-    def keys(batch):
-        seen.extend(zip(batch.meta, batch.references, batch.groups, strict=True))
-        return [1.0] * len(batch)
-
-    train("grpo", [to_trl(keys)], tmp_path, conversational=True)
+def test_the_meta_of_a_row_holds_the_further_columns_only(trained):
+    seen = trained("grpo", conversational=True).seen
     assert {tuple(sorted(meta)) for meta, _, _ in seen} == {("completion_ids", "judged")}
     assert {references for _, references, _ in seen} == {tuple(truth) for truth in TRUTHS}
     assert [group for _, _, group in seen] == ["0", "0", "2", "2"] * 2

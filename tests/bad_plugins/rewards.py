@@ -82,5 +82,7 @@ def depends_on_neighbours(batch):
 
 def leaves_a_child(batch):
     if os.fork() == 0:
+        with open("children", "a", encoding="utf-8") as file:  # noqa: PTH123
+            file.write(f"{os.getpid()}\n")
         time.sleep(600)
     return good(batch)

@@ -1,10 +1,13 @@
 """When compiled code is used, and where it is kept."""
 
+import errno
 import math
 import os
 import subprocess
 import sys
+import warnings
 
+import numpy as np
 import pytest
 
 from rmbench.kernel import compiled
@@ -107,15 +110,6 @@ def _refuse(self):
     raise OSError("read-only")
 
 
-KEPT = """
-from rmbench.kernel import compiled
-from rmbench.kernel import ngrams
-import numpy as np
-runs = np.array([[0, 1, 1, 2, 0]])
-print(ngrams.count_words(np.array([1, 1], np.int32), np.array([0, 1, 2]), 2, runs, 1))
-"""
-
-
 def _damages():
     yield "empty index", "nbi", lambda data: b""
     yield "text index", "nbi", lambda data: b"not a pickle"
@@ -125,31 +119,50 @@ def _damages():
     yield "half", "nbc", lambda data: data[: len(data) // 2]
 
 
-def _counted(folder):
-    environment = {**os.environ, "NUMBA_CACHE_DIR": str(folder)}
-    return subprocess.run([sys.executable, "-c", KEPT], env=environment, capture_output=True, text=True, check=True)
+@pytest.fixture
+def counted(monkeypatch, tmp_path):
+    """Count words as a new process does: read the function from a cache folder, else compile it; return what is told."""
+    import numba
+
+    from rmbench.kernel import cache
+    from rmbench.kernel.ngrams import count_words
+
+    monkeypatch.setattr(numba.config, "CACHE_DIR", str(tmp_path))
+    words = np.array([1, 1], np.int32), np.array([0, 1, 2]), 2, np.array([[0, 1, 1, 2, 0]]), 1
+
+    def count():
+        monkeypatch.setattr(cache, "_warned", set())
+        function = compiled.compiled(count_words.py_func)
+        with warnings.catch_warnings(record=True) as told:
+            warnings.simplefilter("always")
+            assert function(*words).tolist() == [1]
+        assert all(each.category is RuntimeWarning for each in told)
+        return [str(each.message) for each in told], sum(function.stats.cache_hits.values())
+
+    return count
 
 
-def test_a_damaged_cache_is_compiled_anew(tmp_path):
-    done = _counted(tmp_path)
-    assert done.stdout == "[1]\n"
-    assert done.stderr == ""
+def test_a_damaged_cache_is_compiled_anew(counted, tmp_path):
+    assert counted() == ([], 0)
+    assert counted() == ([], 1)
     for what, ending, damage in _damages():
         files = [*tmp_path.rglob(f"*.{ending}")]
         assert files
         for file in files:
             file.write_bytes(damage(file.read_bytes()))
-        done = _counted(tmp_path)
-        assert done.stdout == "[1]\n", what
-        assert done.stderr.count("RuntimeWarning: the cache of compiled functions is damaged") == 1, what
-        assert str(tmp_path) in done.stderr
-        assert _counted(tmp_path).stderr == "", what  # it was written anew
+        (told,), hits = counted()
+        assert told.startswith("the cache of compiled functions is damaged"), what
+        assert str(tmp_path) in told
+        assert hits == 0, what
+        assert counted() == ([], 1), what  # it was written anew
 
 
-def test_a_cache_that_cannot_be_written_stops_nothing(tmp_path):
-    code = "import numba.core.caching as c, errno\ndef full(*a): raise OSError(errno.ENOSPC, 'disk full')\n"
-    code += "c.IndexDataCacheFile._open_for_write = full\n" + KEPT
-    environment = {**os.environ, "NUMBA_CACHE_DIR": str(tmp_path)}
-    done = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=True)
-    assert done.stdout == "[1]\n"
-    assert done.stderr.count("RuntimeWarning: the cache of compiled functions cannot be written") == 1
+def test_a_cache_that_cannot_be_written_stops_nothing(counted, monkeypatch):
+    from numba.core.caching import IndexDataCacheFile
+
+    def full(*_):
+        raise OSError(errno.ENOSPC, "disk full")
+
+    monkeypatch.setattr(IndexDataCacheFile, "_open_for_write", full)
+    (told,), _ = counted()
+    assert told.startswith("the cache of compiled functions cannot be written")

@@ -46,13 +46,14 @@ def expected(rows, stemmer, several):
     theirs = RougeScorer(list(KINDS.values()), use_stemmer=stemmer)
     columns = {name: [] for name in NAMES}
     for response, references in rows:
-        each = [theirs.score(text, response) for text in references]
-        best = theirs.score_multi(references, response)
+        if several == "max":
+            every = [theirs.score_multi(references, response)]
+        else:
+            every = [theirs.score(text, response) for text in references]
         for name in NAMES:
             kind, _, part = name.partition(".")
-            parts = [getattr(one[KINDS[kind]], THEIRS[part]) for one in each]
-            mean = math.fsum(parts) / len(parts)
-            columns[name].append(getattr(best[KINDS[kind]], THEIRS[part]) if several == "max" else mean)
+            parts = [getattr(one[KINDS[kind]], THEIRS[part]) for one in every]
+            columns[name].append(parts[0] if several == "max" else math.fsum(parts) / len(parts))
     return columns
 
 
