@@ -158,7 +158,15 @@ def check(
 def changed(build: Callable[..., Any], given: Mapping[str, Any]) -> dict[str, Any]:
     """Return the given options that differ from their default."""
     known = options_of(build)
-    return {k: v for k, v in given.items() if k not in known or known[k].required or known[k].default != v}
+    return {
+        k: v for k, v in given.items()
+        if k not in known or known[k].required or _listed(known[k].default) != _listed(v)
+    }  # fmt: skip
+
+
+def _listed(value: Any) -> Any:
+    """Return a tuple as the list that a suite writes for it."""
+    return [_listed(one) for one in value] if isinstance(value, list | tuple) else value
 
 
 def word(value: Any) -> str:
