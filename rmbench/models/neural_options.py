@@ -19,7 +19,7 @@ MOST_LAYERS = 1024
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Lstm(Training):
-    """Options of ``lstm``: token embeddings, layers of LSTM, pooling, a linear head.
+    """An LSTM over tokens: embeddings, layers of LSTM in one or both directions, pooling, a linear head.
 
     Attributes:
         vocabulary: most tokens of the byte-pair encoding that is learnt from train's texts.
@@ -59,7 +59,7 @@ class Lstm(Training):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Transformer(Training):
-    """Options of ``transformer``: a small one from scratch, or a local Hugging Face folder to go on from.
+    """A transformer: a small one from scratch, or a local Hugging Face folder to go on from, whole or by LoRA.
 
     Attributes:
         init: a local encoder or decoder folder (safetensors): its architecture, sizes, weights, tokenizer and chat
