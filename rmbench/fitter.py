@@ -6,6 +6,7 @@ go out: how far it is, then how it ended. SIGTERM makes it save its state and en
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import sys
@@ -16,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 from rmbench import fitted, guard, judgements, options, plugins, wire
 from rmbench.api import Runtime, Task
-from rmbench.errors import RMBenchError
+from rmbench.errors import InputError, RMBenchError
 from rmbench.judged import LOSS_NEEDS, Fitting, Interrupted
 from rmbench.kernel.models.files import object_of
 from rmbench.store import canonical, write_whole
@@ -65,10 +66,7 @@ class Stop:
 
 def fit(message: Mapping[str, Any], tell: Callable[[Mapping[str, Any]], None], stop: Callable[[], bool]) -> list[str]:
     """Fit what a message names, and write into its config.json what it is; return what the user should know."""
-    model: RewardModel = plugins.load_value(
-        message["distribution"], message["plugin"], "reward-model", message["model"]
-    )
-    given = guard.call(model.options, **options.typed(model.options, message["options"]))
+    model, given = _model(message)
     data = judgements.read(unpacked(message["task"]), seed=message["seed"])
     columns = ({name: tuple(column) for name, column in message["scores"][split].items()} for split in ("train", "dev"))
     data = judgements.with_scores(data, *columns)
@@ -78,6 +76,36 @@ def fit(message: Mapping[str, Any], tell: Callable[[Mapping[str, Any]], None], s
     if Path(made) != folder:
         raise TypeError(f"fit returned {made!r}, expected the folder it was given")
     return _sign(folder, message["recipe"], data)
+
+
+def checked(message: Mapping[str, Any]) -> dict[str, Any]:
+    """Let each model that a message lists check its data and options; return what they refuse."""
+    read: dict[str, Judgements] = {}
+    problems = []
+    for one in message["check"]:
+        with contextlib.suppress(Exception):  # a bug or a missing package: the fit meets it again, and says so
+            try:
+                _check(one, read)
+            except InputError as error:
+                problems.append({"name": one["name"], "what": error.what, "where": error.where, "help": error.help})
+    return {"ok": True, "problems": problems}
+
+
+def _check(message: Mapping[str, Any], read: dict[str, Judgements]) -> None:
+    model, given = _model(message)
+    if model.check is None:
+        return
+    key = str(message["task"]["data"])
+    if key not in read:
+        read[key] = judgements.read(unpacked(message["task"]), seed=message["seed"])
+    model.check(read[key], message["loss"], given)
+
+
+def _model(message: Mapping[str, Any]) -> tuple[RewardModel, Any]:
+    model: RewardModel = plugins.load_value(
+        message["distribution"], message["plugin"], "reward-model", message["model"]
+    )
+    return model, guard.call(model.options, **options.typed(model.options, message["options"]))
 
 
 def _called(model: RewardModel, data: Judgements, loss: str, given: Any, fitting: Fitting) -> Any:
@@ -133,6 +161,9 @@ def main() -> None:
     die_with_the_driver()
     requests, replies = private_pipes()
     message = wire.decode(exactly(requests))
+    if "check" in message:
+        _write(replies, checked(message))
+        return
     reply = answer(message, lambda step: _write(replies, {"step": dict(step)}))
     sys.stdout.flush()
     sys.stderr.flush()

@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from rmbench import content, fitter, judgements, rewards
-from rmbench.errors import InputError, PluginError, RunFolderError
+from rmbench.errors import InputError, InputErrors, PluginError, RunFolderError
 from rmbench.process import Broken, Failed, Stopped, Worker
 from rmbench.source import BATCH_ROWS
 from rmbench.store import canonical, faults, folder_name, write_whole
@@ -261,17 +261,11 @@ class Fits:
         log = self.run / "logs" / f"fit-{folder.name}.log"
         with faults(log):
             log.parent.mkdir(exist_ok=True)
-        model = fit.recipe
         worker = Worker("rmbench.fitter", timeout=0, stop=self.stop, log=log)
         try:
-            worker.send(
-                {
-                    "distribution": model.plugin.distribution, "plugin": model.plugin.name, "model": model.model.name,
-                    "task": fitter.packed(model.task), "seed": model.seed, "loss": model.loss,
-                    "options": dict(model.options), "folder": str(folder), "recipe": dict(recipe),
-                    "runtime": asdict(self.runtime), "scores": {"train": columns[0], "dev": columns[1]},
-                }
-            )  # fmt: skip
+            found = {"folder": str(folder), "recipe": dict(recipe), "runtime": asdict(self.runtime)}
+            scores = {"train": columns[0], "dev": columns[1]}
+            worker.send({**_message(fit.chosen), **found, "scores": scores})
             while "step" in (reply := worker.receive()):
                 self.progress.fitting(fit.chosen.name, reply["step"])
         except Stopped:
@@ -282,6 +276,43 @@ class Fits:
         if not reply["ok"]:
             _raise(reply, fit.chosen.name)
         self.notes += [f"reward model {fit.chosen.name}: {note}" for note in reply["notes"]]
+
+
+def _message(chosen: Chosen) -> dict[str, Any]:
+    """Return what the fitter needs to know of a reward model and its data."""
+    recipe: Any = chosen.recipe
+    return {
+        "name": chosen.name, "distribution": recipe.plugin.distribution, "plugin": recipe.plugin.name,
+        "model": recipe.model.name, "task": fitter.packed(recipe.task), "seed": recipe.seed, "loss": recipe.loss,
+        "options": dict(recipe.options),
+    }  # fmt: skip
+
+
+def check(fits: Mapping[str, Fit], *, timeout: float, stop: threading.Event) -> None:
+    """Let the models check their data and options, in a process of their own, before anything is written.
+
+    Raises:
+        InputError, InputErrors: what a model refuses.
+    """
+    asked = [_message(fit.chosen) for fit in fits.values() if fit.recipe.model.check is not None]
+    if not asked:
+        return
+    worker = Worker("rmbench.fitter", timeout=timeout, stop=stop, log=None)
+    try:
+        problems = worker.ask({"check": asked})["problems"]
+    except Failed:  # met again when it is fitted
+        return
+    finally:
+        worker.kill()
+    found = [
+        InputError(f"{one['where']}: {one['what']}" if one["where"] else one["what"],
+                   where=f"[[reward_model]] {one['name']}", help=one["help"])
+        for one in problems
+    ]  # fmt: skip
+    if len(found) == 1:
+        raise found[0]
+    if found:
+        raise InputErrors(found)
 
 
 def _raise(reply: Mapping[str, Any], name: str) -> None:

@@ -117,6 +117,8 @@ class RewardModel:
         load: ``load(folder, runtime)`` returns the scorer of a checkpoint.
         losses: names that ``loss`` may have; the first is the default. What each needs of the data stands in
             ``LOSS_NEEDS``.
+        check: ``check(judgements, loss, options)`` raises an ``InputError`` for what data and options together rule out
+            (more memory than there is, no text to learn from), before anything is written. May be None.
         uses: names of the rewards whose scores it learns from, or a function of the options that returns them.
         backends: distributions whose version belongs in the signature.
     """
@@ -129,6 +131,7 @@ class RewardModel:
     losses: tuple[str, ...]
     uses: Names = ()
     backends: tuple[str, ...] = ()
+    check: Callable[[Judgements, str, Any], None] | None = None
 
     def __post_init__(self) -> None:
         """Check the fields; a wrong one is a ``ValueError`` that names the reward model."""

@@ -253,6 +253,7 @@ def execute(
     plan = replace(plan, warnings=(*plan.warnings, *notes))
     runtime = Runtime(device=settings.device, dtype=settings.dtype, seed=plan.seed)
     workers = settings.workers or processors()
+    fitting.check(fits, timeout=plan.timeout, stop=stop)
     check_options(plan.rewards, runtime, timeout=plan.timeout, workers=workers, stop=stop)
     manifest = make_manifest(plan, sources, settings)
     folder, manifest = open_folder(plan, manifest, settings)

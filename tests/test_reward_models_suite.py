@@ -18,3 +18,22 @@ def test_the_suite_of_reward_models_names_what_there_is():
     assert fitted.keys() <= set(plain)
     assert NgramLm(**fitted["fluency"]["options"]).split == "train"
     assert {entry["task"] for entry in fitted.values()} == {"news-mini"}
+
+
+def test_what_data_and_options_rule_out_is_said_together_before_anything_is_written(tmp_path):
+    entries = {
+        "big": ("transformer", "hidden = 65536, layers = 100"),
+        "rare": ("ngram-lm", "min_count = 100000"),
+        "wide": ("mlp", "buckets = 16777216, hidden = [4096]"),
+        "long": ("lstm", "hidden = 65536, layers = 16"),
+    }
+    text = 'name = "bad"\ntasks = ["news-mini"]\n'
+    for name, (use, options) in entries.items():
+        text += f'[[reward_model]]\nname = "{name}"\nuse = "{use}"\ntask = "news-mini"\noptions = {{ {options} }}\n'
+    (tmp_path / "bad.toml").write_text(text, encoding="utf-8")
+    done = rmbench("run", tmp_path / "bad.toml", "--out", tmp_path / "out")
+    assert done.returncode == 2, done.stderr
+    for name in entries:
+        assert f"[[reward_model]] {name}: " in done.stderr
+    assert done.stderr.count("are free") == 3
+    assert not (tmp_path / "out").exists()

@@ -21,6 +21,15 @@ def fit_linear(judgements: Judgements, loss: str, options: Linear, fitting: Fitt
     return linear.fit(judgements, loss, options, fitting)
 
 
+def check(judgements: Judgements, _: str, options: Linear | Mlp) -> None:
+    """Refuse more memory than there is, and an encoder that cannot be used."""
+    from rmbench.models.features import Reader, check_memory
+
+    widest = max(options.hidden, default=1) if isinstance(options, Mlp) else 1
+    rows = len(judgements.train.batch) + len(judgements.dev.batch)
+    check_memory(options, rows, Reader(options, Runtime()).columns, widest=widest)
+
+
 def load_linear(folder: Path, runtime: Runtime) -> Scorer:
     """Return the scorer of a checkpoint: the score and what each block of features adds to it."""
     with undisturbed():
@@ -44,6 +53,6 @@ def load_mlp(folder: Path, runtime: Runtime) -> Scorer:
 
 BACKENDS = ("numpy", "scipy", "torch")
 REWARD_MODELS = (
-    RewardModel("linear", 1, Linear, fit_linear, load_linear, losses=LOSSES, uses=uses, backends=BACKENDS),
-    RewardModel("mlp", 1, Mlp, fit_mlp, load_mlp, losses=LOSSES, uses=uses, backends=BACKENDS),
+    RewardModel("linear", 1, Linear, fit_linear, load_linear, losses=LOSSES, uses=uses, backends=BACKENDS, check=check),
+    RewardModel("mlp", 1, Mlp, fit_mlp, load_mlp, losses=LOSSES, uses=uses, backends=BACKENDS, check=check),
 )

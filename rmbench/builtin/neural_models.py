@@ -17,6 +17,20 @@ def fit_lstm(judgements: Judgements, loss: str, options: Lstm, fitting: Fitting)
     return fit(judgements, loss, options, fitting)
 
 
+def check_lstm(_: Judgements, __: str, options: Lstm) -> None:
+    """Refuse more memory than there is."""
+    from rmbench.models.lstm import check
+
+    check(options)
+
+
+def check_transformer(_: Judgements, __: str, options: Transformer) -> None:
+    """Refuse more memory than there is, and a folder that must not be loaded or does not fit the options."""
+    from rmbench.models.transformer import check
+
+    check(options)
+
+
 def load_lstm(folder: Path, runtime: Runtime) -> Scorer:
     """Return the scorer of a fitted LSTM."""
     with undisturbed():  # torch's compiler and transformers set variables where they are first used
@@ -41,9 +55,9 @@ def load_transformer(folder: Path, runtime: Runtime) -> Scorer:
 
 
 REWARD_MODELS = (
-    RewardModel("lstm", 1, Lstm, fit_lstm, load_lstm, LOSSES, backends=("torch", "tokenizers")),
+    RewardModel("lstm", 1, Lstm, fit_lstm, load_lstm, LOSSES, backends=("torch", "tokenizers"), check=check_lstm),
     RewardModel(
         "transformer", 1, Transformer, fit_transformer, load_transformer, LOSSES,
-        backends=("torch", "transformers", "tokenizers"),
+        backends=("torch", "transformers", "tokenizers"), check=check_transformer,
     ),
 )  # fmt: skip

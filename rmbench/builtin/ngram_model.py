@@ -14,6 +14,12 @@ def _fit(judgements: Judgements, loss: str, options: NgramLm, fitting: Fitting) 
     return fit(judgements, loss, options, fitting)
 
 
+def _check(judgements: Judgements, _: str, options: NgramLm) -> None:
+    from rmbench.models.ngram import known
+
+    known(judgements, options)
+
+
 def _load(folder: Path, runtime: Runtime) -> Scorer:
     from rmbench.models.ngram import load
 
@@ -21,5 +27,7 @@ def _load(folder: Path, runtime: Runtime) -> Scorer:
 
 
 REWARD_MODELS = (
-    RewardModel(name="ngram-lm", version=1, options=NgramLm, fit=_fit, load=_load, losses=("likelihood",)),
+    RewardModel(
+        name="ngram-lm", version=1, options=NgramLm, fit=_fit, load=_load, losses=("likelihood",), check=_check
+    ),
 )

@@ -43,13 +43,18 @@ class Learner:
         return forward(self.module, [self.ids[split][row] for row in rows])
 
 
+def check(options: Lstm) -> None:
+    """Raise an ``InputError`` where the sizes take more memory than there is."""
+    check_memory(0, parameters(options, options.vocabulary), where="lstm")
+
+
 def fit(judgements: Judgements, loss: str, options: Lstm, fitting: Fitting) -> Path:
     """Learn a tokenizer and a network from train, and write the checkpoint.
 
     Raises:
         InputError: more memory than there is, no row that can be read.
     """
-    check_memory(0, parameters(options, options.vocabulary), where="lstm")
+    check(options)
     begun = time.perf_counter()
     files = tokenizers.train(texts_of(judgements), vocabulary=options.vocabulary, max_length=options.max_length)
     tokenizer = tokenizers.made_of(files)

@@ -106,9 +106,7 @@ def fit(judgements: Judgements, _: str, options: NgramLm, fitting: Fitting) -> P
     start = time.perf_counter()
     if fitting.stop():
         raise Interrupted
-    split = judgements.train if options.split == "train" else judgements.dev
-    seen = [found for text in texts_of(split, options) if (found := tokens(text, options))]
-    words = _known(seen, options, judgements.task.name)
+    words, seen = known(judgements, options)
     texts = [words.numbers(text) for text in seen]
     counts = count(texts, size=SPECIAL + len(words.words), order=options.order)
     lm = Lm(words, model(counts))
@@ -125,6 +123,17 @@ def fit(judgements: Judgements, _: str, options: NgramLm, fitting: Fitting) -> P
         log=trained.curve,
         measures={"parameters": float(sum(sizes)), "seconds": time.perf_counter() - start},
     )
+
+
+def known(judgements: Judgements, options: NgramLm) -> tuple[Vocabulary, list[list[str]]]:
+    """Return the words that are known and the texts as tokens.
+
+    Raises:
+        InputError: there is no such text, none of them has a token, or no token stands ``min_count`` times.
+    """
+    split = judgements.train if options.split == "train" else judgements.dev
+    seen = [list(found) for text in texts_of(split, options) if (found := tokens(text, options))]
+    return _known(seen, options, judgements.task.name), seen
 
 
 def _known(texts: Sequence[Sequence[str]], options: NgramLm, task: str) -> Vocabulary:

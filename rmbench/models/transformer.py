@@ -68,6 +68,14 @@ def inputs(rows: Sequence[Encoded]) -> tuple[list[np.ndarray], list[int]]:
     return [one.ids.astype(np.int64) for one in rows], [one.prompt for one in rows]
 
 
+def check(options: Transformer) -> None:
+    """Raise an ``InputError`` for sizes that take more memory than there is, or a folder that cannot be begun with."""
+    if options.init is None:
+        check_memory(0, pretrained.size(options, options.vocabulary), where="transformer")
+    else:
+        pretrained.loaded(pretrained.inspect(options.init), options, "cpu")
+
+
 def fit(judgements: Judgements, loss: str, options: Transformer, fitting: Fitting) -> Path:
     """Fit a transformer to train and write the checkpoint.
 
@@ -78,7 +86,7 @@ def fit(judgements: Judgements, loss: str, options: Transformer, fitting: Fittin
     begun = time.perf_counter()
     folder = None if options.init is None else pretrained.inspect(options.init)
     if folder is None:
-        check_memory(0, pretrained.size(options, options.vocabulary), where="transformer")
+        check(options)
     with reproducible(fitting.runtime):
         model, tokenizer, files = _begin(judgements, options, folder, fitting.runtime.device)
         ranker = Ranker(model, pooling=options.pooling, dropout=options.dropout).to(fitting.runtime.device)
