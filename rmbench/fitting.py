@@ -68,7 +68,8 @@ def prepare(plan: Plan, sources: Sequence[Source]) -> tuple[dict[str, Fit], list
 def _data(chosen: Chosen, read: dict[str, Judgements], warnings: list[str]) -> Judgements:
     """Return the judgements of a fit; models of one task share them."""
     recipe: Any = chosen.recipe
-    key = json.dumps([str(path) for path in recipe.task.data.values()])
+    paths = [str(path) for path in recipe.task.data.values()]
+    key = json.dumps([*paths, *judgements.card_words(recipe.task)])
     if key not in read:
         odd: list[str] = []
         read[key] = judgements.read(recipe.task, seed=recipe.seed, warn=odd.append)
@@ -219,7 +220,7 @@ class Fits:
         """Whether the folder holds this fit, complete and as it was written."""
         if not (folder / DONE).is_file():
             return False
-        done = json.loads((folder / DONE).read_bytes())
+        done = self._noted(folder / DONE)
         if done["recipe"] != json.loads(canonical(recipe)):
             raise RunFolderError("holds another fit", where=str(folder), help="choose another --out")
         if done["sha256"] != content.digest(folder):
@@ -228,6 +229,17 @@ class Fits:
                 help="put it back, or move the folder away and it is fitted again",
             )  # fmt: skip
         return True
+
+    @staticmethod
+    def _noted(path: Path) -> dict[str, Any]:
+        """Return what was fitted and what came of it, as it was noted."""
+        try:
+            done = json.loads(path.read_bytes())
+            return {"recipe": done["recipe"], "sha256": done["sha256"]}
+        except (OSError, ValueError, TypeError, KeyError, RecursionError) as error:
+            raise RunFolderError(
+                f"is damaged ({type(error).__name__})", where=str(path), help="remove it, and the model is fitted again"
+            ) from error
 
     def _columns(self, fit: Fit, used: Sequence[str]) -> tuple[Columns, Columns]:
         """Score the rows of a fit with the rewards that it learns from."""

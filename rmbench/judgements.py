@@ -52,8 +52,16 @@ def read(task: Task, *, seed: int, warn: Callable[[str], None] = lambda _: None)
 
 
 def digests(task: Task) -> dict[str, str]:
-    """Return the sha256 of each file that a fit of this task reads, by name."""
-    return {task.data[split].name: tasks.digest(task.data[split]) for split in ("train", "dev") if split in task.data}
+    """Return the sha256 of each file that a fit of this task reads, by name; by ``split/name`` where names are alike."""
+    files = {split: task.data[split] for split in ("train", "dev") if split in task.data}
+    alike = len({path.name for path in files.values()}) < len(files)
+    return {f"{split}/{path.name}" if alike else path.name: tasks.digest(path) for split, path in files.items()}
+
+
+def card_words(task: Task) -> list[str]:
+    """Return what of a card decides how its rows are judged: main aspect, what is good, languages."""
+    given = {"main": task.main, "good": task.good, "languages": ",".join(task.languages) or None}
+    return [f"{key}:{value}".replace("|", "/") for key, value in given.items() if value is not None]
 
 
 def label(task: Task) -> str:
@@ -129,7 +137,8 @@ def check_loss(judgements: Judgements, loss: str, where: str) -> None:
             help="name a task whose train rows have texts",
         )  # fmt: skip
     if need == "pairs" and not train.pairs:
-        what = "all ratings of a sample are equal" if rated else "the train split has no preferences and no ratings"
+        alike = "all ratings of a sample are equal, or it has one alone"
+        what = alike if rated else "the train split has no preferences and no ratings"
         raise InputError(
             f"{what}: the loss {loss!r} has no pair to learn from", where=place,
             help="it needs stated preferences, or two candidates of one prompt with different ratings",

@@ -51,7 +51,8 @@ class Recipe:
         """Return what the scores depend on: model, options that differ from the default, loss, data, seed."""
         words = [f"{self.model.name}@{self.model.version}"]
         words += [f"{key}:{word}" for key, word in self._changed().items()]
-        words += [f"loss:{self.loss}", f"task:{judgements.label(self.task)}", f"seed:{self.seed}"]
+        words += [f"loss:{self.loss}", f"task:{judgements.label(self.task)}", *judgements.card_words(self.task)]
+        words += [f"seed:{self.seed}"]
         words += ["seconds:not-reproducible"] if self.options.get("seconds") is not None else []
         words += rewards.versions(self.model.backends) if backends else []
         return "|".join(words)

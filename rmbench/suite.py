@@ -350,8 +350,8 @@ def plan(given: Mapping[str, Any], catalog: Catalog, over: Overrides, *, base: P
     _check_keys(given, where)
     over = replace(over, options=_placed_options(given, over, catalog, base, where))
     given = merged(given, over, where)
-    if given.get("reward_model") and not over.rewards:  # each is a reward of the suite, listed or not
-        listed = [entry for entry in given.get("rewards", []) if isinstance(given.get("rewards"), list)]
+    listed = given.get("rewards", [])
+    if given.get("reward_model") and not over.rewards and isinstance(listed, list):  # each is a reward, listed or not
         names = [entry.get("name") for entry in reward_models(given)]
         given["rewards"] = [*listed, *(name for name in names if isinstance(name, str) and name not in listed)]
     for key in ("tasks", "rewards"):

@@ -91,7 +91,7 @@ def rmbench(
     """
     env = {k: v for k, v in os.environ.items() if not k.startswith("RMBENCH_")} | environment
     if path is not None:
-        env["PYTHONPATH"] = str(path)
+        env["PYTHONPATH"] = os.pathsep.join([str(path), *filter(None, [os.environ.get("PYTHONPATH")])])
     if at_start(env) == Preloaded.variables:
         return Preloaded.get().run([*map(str, words)], env, stdin or "", cwd or Path.cwd())
     command = [sys.executable, "-m", "rmbench.cli.main", *map(str, words)]
