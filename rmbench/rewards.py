@@ -294,6 +294,13 @@ def choose_used(catalog: Catalog, name: str, user: Chosen, *, base: Path, where:
             return choose(
                 catalog, {"use": "fitted", "name": name, "options": {"path": str(place)}}, base=base, where=where
             )
+        if name not in catalog.rewards:
+            then = fitted.inspect(user.options["path"]).uses[name]
+            raise InputError(
+                f"learnt from the scores of {name} = {then}, and no reward is called so here",
+                where=str(user.options["path"]),
+                help=f'give it that name in a suite: rewards = [{{ use = "...", name = "{name}" }}, "RUN/training/NAME"]',
+            )  # fmt: skip
     return choose(catalog, {"use": name}, base=base, where=where)
 
 

@@ -76,3 +76,34 @@ def test_rewards_that_are_no_list_are_not_left_out_in_silence(home):
     refused = fit(home)
     assert refused.returncode == 2
     assert "rewards is missing or empty" in refused.stderr
+
+
+@pytest.mark.parametrize(
+    ("use", "options"),
+    [
+        ("mlp", "buckets = 16777216, hidden = [65536]"),
+        ("lstm", "hidden = 200000, layers = 4"),
+        ("transformer", "hidden = 65536, layers = 500"),
+    ],
+)
+def test_more_memory_than_there_is_is_refused_before_anything_is_written(home, use, options):
+    text = f'name = "s"\ntasks = ["news-mini"]\n[[reward_model]]\nname = "rm"\nuse = "{use}"\ntask = "cats"\n'
+    (home / "s.toml").write_text(f"{text}options = {{ {options} }}\n", encoding="utf-8")
+    refused = rmbench("fit", "s.toml", "--out", "run", cwd=home)
+    assert refused.returncode == 2
+    assert "[[reward_model]] rm" in refused.stderr
+    assert "GB are free" in refused.stderr
+    assert not (home / "run").exists()
+
+
+def test_a_checkpoint_that_uses_a_reward_by_another_name_says_which(home):
+    text = 'name = "s"\ntasks = ["news-mini"]\nrewards = [{ use = "rouge-l", name = "rl" }]\n[[reward_model]]\nname = "rm"\n'
+    (home / "s.toml").write_text(
+        f'{text}use = "slope"\ntask = "cats"\noptions = {{ feature = "rl" }}\n', encoding="utf-8"
+    )
+    assert fit(home).returncode == 0
+    words = ["score", "-r", "run/training/rm"]
+    line = json.dumps({"prompt": "p", "response": "four", "references": ["four"]}) + "\n"
+    refused = rmbench(*words, path=home / "plugins", cwd=home, stdin=line)
+    assert refused.returncode == 2
+    assert "run/training/rm: learnt from the scores of rl = rouge-l@" in refused.stderr
