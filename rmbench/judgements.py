@@ -52,7 +52,7 @@ def read(task: Task, *, seed: int, warn: Callable[[str], None] = lambda _: None)
 
 
 def digests(task: Task) -> dict[str, str]:
-    """Return the sha256 of each file that a fit of this task reads, by name; by ``split/name`` where names are alike."""
+    """Return the sha256 of each file that a fit of a task reads, by name, or ``split/name`` where names are alike."""
     files = {split: task.data[split] for split in ("train", "dev") if split in task.data}
     alike = len({path.name for path in files.values()}) < len(files)
     return {f"{split}/{path.name}" if alike else path.name: tasks.digest(path) for split, path in files.items()}

@@ -299,7 +299,7 @@ def choose_used(catalog: Catalog, name: str, user: Chosen, *, base: Path, where:
             raise InputError(
                 f"learnt from the scores of {name} = {then}, and no reward is called so here",
                 where=str(user.options["path"]),
-                help=f'give it that name in a suite: rewards = [{{ use = "...", name = "{name}" }}, "RUN/training/NAME"]',
+                help=f'name it so in a suite: rewards = [{{ use = "...", name = "{name}" }}, "RUN/training/NAME"]',
             )  # fmt: skip
     return choose(catalog, {"use": name}, base=base, where=where)
 
