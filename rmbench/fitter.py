@@ -68,6 +68,8 @@ def fit(message: Mapping[str, Any], tell: Callable[[Mapping[str, Any]], None], s
     """Fit what a message names, and write into its config.json what it is; return what the user should know."""
     model, given = _model(message)
     data = judgements.read(unpacked(message["task"]), seed=message["seed"])
+    if dict(data.sha256) != message["recipe"]["sha256"]:
+        raise InputError(f"the data of task {data.task.name} changed while they were read", help="run again")
     columns = ({name: tuple(column) for name, column in message["scores"][split].items()} for split in ("train", "dev"))
     data = judgements.with_scores(data, *columns)
     folder = Path(message["folder"])

@@ -103,7 +103,10 @@ def _closure(chosen: Chosen, by_name: Mapping[str, Chosen]) -> list[str]:
 
 
 def _meeting(fit: Fit, sources: Sequence[Source]) -> Iterator[str]:
-    """Warn of prompts that a fit reads and a study measures on."""
+    """Warn of prompts that a fit learns from and is judged by: of its own dev part, and of what a study measures on."""
+    dev = {sample.prompt for sample in fit.data.dev.samples}
+    if shared := len(dev & {sample.prompt for sample in fit.data.train.samples}):
+        yield f"reward model {fit.chosen.name}: {shared} of {len(dev)} dev prompts are in train too: dev flatters it"
     known = {sample.prompt for part in (fit.data.train, fit.data.dev) for sample in part.samples}
     for source in sources:
         prompts = {sample.prompt for sample in source.read()}

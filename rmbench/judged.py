@@ -39,7 +39,7 @@ class Judged:
         samples: in file order, those without candidates too (their references are texts to learn from).
         batch: one row per candidate of these samples, in order; ``scores`` holds the columns of the rewards in
             ``uses``, ``labels`` is empty.
-        pairs: decided pairs, within samples. Stated preferences where the task has any, else ratings that differ.
+        pairs: decided pairs, within samples. Stated preferences where the split has any, else ratings that differ.
         targets: the main rating of each row, None where it has none.
         good: whether that rating makes a high-quality text, None where there is no rating or the card has no ``good``.
     """

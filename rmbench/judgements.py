@@ -46,9 +46,8 @@ def read(task: Task, *, seed: int, warn: Callable[[str], None] = lambda _: None)
     else:
         train, dev = _split(train, seed, task)
         dev_from = "10 % of train by prompt"
-    stated = any(sample.preferences for sample in (*train, *dev))
-    both = judged(train, card, stated=stated), judged(dev, card, stated=stated)
-    return Judgements(card, *both, digests(task), dev_from)
+    learnt, held = (judged(part, card, stated=any(s.preferences for s in part)) for part in (train, dev))
+    return Judgements(card, learnt, held, digests(task), dev_from)
 
 
 def digests(task: Task) -> dict[str, str]:

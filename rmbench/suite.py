@@ -253,7 +253,7 @@ def _chosen(
     chosen: dict[str, Chosen] = {}
     for given_entry in given["rewards"]:
         entry = reward_entry(given_entry, where)
-        if entry["use"] in models:
+        if isinstance(entry["use"], str) and entry["use"] in models:
             if entry.keys() - {"use"} or entry["use"] in chosen:
                 raise InputError(
                     f"the reward model {entry['use']!r} stands in rewards by its name alone, once", where=where,

@@ -294,6 +294,7 @@ def test_a_wrong_reward_model_is_refused_before_anything_is_written(home, table,
     path.write_text(
         f'name = "w"\ntasks = ["cats"]\nrewards = [{rewards}]\n[[reward_model]]\n{table}\n', encoding="utf-8"
     )
+    monkeypatch.delenv("RMBENCH_DATA", raising=False)
     monkeypatch.syspath_prepend(str(home / "plugins"))
     with pytest.raises(InputError) as refused:
         run_suite(str(path), out=home / "wrong")

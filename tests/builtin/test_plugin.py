@@ -10,11 +10,16 @@ from rmbench.builtin.nulls import NULL_REWARDS
 from rmbench.options import options_of
 from rmbench.testing import check_reward
 
+MODELS = ("hf", "hf-likelihood", "hf-dpo", "embedding", "fitted")  # tests/kernel/models, test_embedding, test_fit
 NAMES = (
     "rouge-1", "rouge-2", "rouge-l", "rouge-lsum", "bleu", "chrf", "ter", "token-f1", "exact-match", "length",
-    "diversity", "repetition", "composite", "column", "human", "hf", *NULL_REWARDS,
+    "diversity", "repetition", "composite", "column", "human", "ensemble", *MODELS, *NULL_REWARDS,
 )  # fmt: skip
-REQUIRED = {"composite": {"weights": {"rouge-l": 0.5, "length": -0.25}}, "column": {"name": "rm"}}
+REQUIRED = {
+    "composite": {"weights": {"rouge-l": 0.5, "length": -0.25}},
+    "column": {"name": "rm"},
+    "ensemble": {"rewards": ["rouge-l", "length"]},
+}
 OTHER = (
     ("rouge-1", {"against": "source", "stemmer": True, "part": "recall"}),
     ("rouge-lsum", {"separator": " . ", "references": "mean", "lowercase": False}),
@@ -39,7 +44,7 @@ def test_names():
     assert all(isinstance(reward, Reward) and reward.version == 1 and reward.scope == "row" for reward in given)
 
 
-@pytest.mark.parametrize("name", [name for name in NAMES if name != "hf"])  # hf: tests/kernel/models
+@pytest.mark.parametrize("name", [name for name in NAMES if name not in MODELS])
 def test_conforms(name):
     assert check_reward(rewards()[name], REQUIRED.get(name), tolerance=0) == []
 
