@@ -67,7 +67,8 @@ def test_every_option_has_a_type_and_a_docstring_says_what_the_score_is(name):
     assert all(option.type != "any" and not isinstance(option.hint, str) for option in options_of(build).values())
     assert len(build.__doc__.splitlines()[0]) <= 120
     required = {option.name for option in options_of(build).values() if option.required}
-    assert required == set({"hf": ["path"], **REQUIRED}.get(name, ()))
+    folders = {model: ["path"] for model in MODELS} | {"hf-dpo": ["path", "reference"]}
+    assert required == set({**folders, **REQUIRED}.get(name, ()))
 
 
 def test_options_are_those_of_the_design():
