@@ -24,7 +24,7 @@ HELP = "fit it again with `rmbench fit`, or copy the whole folder"
 FIELDS: dict[str, type] = {
     "reward_model": str, "version": int, "plugin": str, "distribution": str, "distribution_version": str, "task": str,
     "sha256": dict, "loss": str, "options": dict, "seed": int, "uses": dict,
-    "signature": str,
+    "signature": str, "entries": dict,
 }  # fmt: skip
 
 
@@ -44,6 +44,7 @@ class Fitted:
     seed: int
     uses: Mapping[str, str]
     signature: str
+    entries: Mapping[str, Any]
 
     def model(self) -> RewardModel:
         """Return the reward model that made it, of the plugin installed now.

@@ -205,7 +205,9 @@ class Fits:
         if broken := [one for one in used if one in self.failures]:
             self.failures[name] = f"it uses {', '.join(broken)}, which could not be fitted"
             return
-        recipe = fit.recipe.record({one: rewards.meaning(self.by_name[one], self.by_name) for one in fit.chosen.uses})
+        mine = [self.by_name[one] for one in fit.chosen.uses]
+        entries = {one.name: entry for one in mine if (entry := rewards.entry_of(one)) is not None}
+        recipe = fit.recipe.record({one.name: rewards.meaning(one, self.by_name) for one in mine}, entries)
         folder = folder_of(self.run, name)
         if self._done(folder, recipe):
             return

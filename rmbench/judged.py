@@ -87,7 +87,8 @@ class Fitting:
             model, data, loss, options and seed.
         recipe: what is fitted, as it stands in config.json and card.md: ``reward_model``, ``version``, ``plugin``,
             ``distribution``, ``distribution_version``, ``task`` (``name@version#sha8``), ``sha256`` (by file),
-            ``loss``, ``options`` (a path as ``name#sha8`` of what it holds), ``seed``, ``uses`` (name to signature).
+            ``loss``, ``options`` (a path as ``name#sha8`` of what it holds), ``seed``, ``uses`` (name to signature),
+            ``entries`` (how a suite names these), ``signature``.
         runtime: device, dtype, seed and cache.
         tell: called now and then with ``{"step", "steps", "loss", "accuracy"}`` (None where unknown).
         stop: whether the user wants to stop; then state is saved and ``Interrupted`` raised.

@@ -98,7 +98,7 @@ def _reward_entry(chosen: Chosen, plan: Plan) -> dict[str, Any]:
         "sha256": chosen.digest, "uses": list(chosen.uses), "null": chosen.null, "oracle": chosen.oracle,
         "unscored": rewards.default_unscored(chosen, plan.unscored),
         "doc": (chosen.reward.build.__doc__ or "").strip().split("\n")[0],
-        **({"recipe": chosen.recipe.record({})} if chosen.recipe else {}),
+        **({"recipe": chosen.recipe.record()} if chosen.recipe else {}),
     }  # fmt: skip
 
 

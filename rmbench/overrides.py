@@ -70,7 +70,7 @@ def merged(given: Mapping[str, Any], over: Overrides, where: str) -> dict[str, A
             new["reward_model"] = [_with_fit_options(entry, to_fit) for entry in models]
         if len(to_fit) < len(over.options):
             others = [one for one in over.options if one[0] not in fitted]
-            new["rewards"] = _with_options(new.get("rewards"), others, where)
+            new["rewards"] = _with_options(new.get("rewards"), others, where, sorted(map(str, fitted)))
     return new
 
 
@@ -80,13 +80,17 @@ def label(entry: Any) -> str:
     return str(use).rpartition(":")[2] if ".py:" in str(use) else str(use)
 
 
-def _with_options(entries: Any, options: Sequence[tuple[str, str, Any]], where: str) -> list[Any]:
+def _with_options(
+    entries: Any, options: Sequence[tuple[str, str, Any]], where: str, fitted: Sequence[str]
+) -> list[Any]:
     if not isinstance(entries, list):
         return []
     labels = [label(entry) for entry in entries]
     for name, key, _ in options:
         if name not in labels:
-            raise InputError(f"-o {name}.{key}: no reward {name!r} in this run", help=did_you_mean(name, labels))
+            raise InputError(
+                f"-o {name}.{key}: no reward {name!r} in this run", help=did_you_mean(name, [*labels, *fitted])
+            )
     changed = []
     for entry, mine in zip(entries, labels, strict=True):
         wanted = {key: value for name, key, value in options if name == mine}

@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from rmbench import guard, judgements, options, rewards
-from rmbench.api import NAME
+from rmbench.api import EMPTY, NAME
 from rmbench.errors import InputError, PluginError, did_you_mean
 from rmbench.rewards import Chosen
 
@@ -61,8 +61,13 @@ class Recipe:
         changed = options.changed(self.model.options, self.options)
         return {key: rewards.option_word(key, value, self.contents) for key, value in changed.items()}
 
-    def record(self, used: Mapping[str, str]) -> dict[str, Any]:
-        """Return what stands in config.json and card.md (see ``judged.Fitting``); ``used``: signatures by name."""
+    def record(
+        self, used: Mapping[str, str] = EMPTY, entries: Mapping[str, Mapping[str, Any]] = EMPTY
+    ) -> dict[str, Any]:
+        """Return what stands in config.json and card.md (see ``judged.Fitting``).
+
+        ``used`` are the signatures of the rewards it learns from, by name; ``entries`` how to name each in a suite.
+        """
         given = {
             key: rewards.option_word(key, value, self.contents) if key in self.contents else value
             for key, value in self.options.items()
@@ -72,6 +77,7 @@ class Recipe:
             "distribution": self.plugin.distribution, "distribution_version": self.plugin.version,
             "task": judgements.label(self.task), "sha256": judgements.digests(self.task), "loss": self.loss,
             "options": given, "seed": self.seed, "uses": dict(used), "signature": self.signature(backends=False),
+            "entries": {name: dict(entry) for name, entry in entries.items()},
         }  # fmt: skip
 
 

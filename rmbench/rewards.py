@@ -286,6 +286,26 @@ def find(catalog: Catalog, use: Any, base: Path) -> Chosen:
     )  # fmt: skip
 
 
+def entry_of(chosen: Chosen) -> dict[str, Any] | None:
+    """Return how a suite names a reward of the catalogue, None where files of the user's are part of it."""
+    if chosen.source != "catalog" or chosen.recipe is not None or chosen.contents:
+        return None
+    return {"use": chosen.reward.name, "name": chosen.name, "options": dict(chosen.options)}
+
+
+def _entry_in(found: fitted.Fitted, name: str) -> dict[str, Any] | None:
+    """Return how a checkpoint says that a reward it uses is named; never a file or module, nor a path among options."""
+    entry = found.entries.get(name)
+    if not isinstance(entry, dict) or not isinstance(entry.get("options"), dict):
+        return None
+    use = entry.get("use")
+    return (
+        {"use": use, "name": name, "options": entry["options"]}
+        if isinstance(use, str) and NAME.fullmatch(use)
+        else None
+    )
+
+
 def choose_used(catalog: Catalog, name: str, user: Chosen, *, base: Path, where: str) -> Chosen:
     """Resolve a reward that another uses: of a checkpoint, a reward model fitted beside it goes before other names."""
     if user.use == "fitted" and "path" in user.options:
@@ -294,8 +314,14 @@ def choose_used(catalog: Catalog, name: str, user: Chosen, *, base: Path, where:
             return choose(
                 catalog, {"use": "fitted", "name": name, "options": {"path": str(place)}}, base=base, where=where
             )
+        found = fitted.inspect(user.options["path"])
+        entry = _entry_in(found, name)
+        if entry is not None and entry["use"] in catalog.rewards:
+            reward: Reward = catalog.find("reward", entry["use"]).value
+            if not options.paths(reward.build, entry["options"]):
+                return choose(catalog, entry, base=base, where=where)
         if name not in catalog.rewards:
-            then = fitted.inspect(user.options["path"]).uses[name]
+            then = found.uses[name]
             raise InputError(
                 f"learnt from the scores of {name} = {then}, and no reward is called so here",
                 where=str(user.options["path"]),

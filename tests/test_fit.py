@@ -155,6 +155,12 @@ def test_scores_of_other_rewards_reach_fit_and_scorer(home):
     line = json.dumps({"id": "a", "prompt": "p", "response": "four", "references": ["four"]}) + "\n"
     scored = rmbench("score", "-r", "feature/training/rm", path=home / "plugins", cwd=home, stdin=line)
     assert json.loads(scored.stdout)["score"] == 5.0
+    named = suite(
+        home, "named.toml", rewards='{ use = "rouge-1", name = "r1", options = { part = "recall" } }', feature="r1"
+    )
+    assert run(home, "fit", named, "--out", "named-feature").returncode == 0
+    scored = rmbench("score", "-r", "named-feature/training/rm", path=home / "plugins", cwd=home, stdin=line)
+    assert json.loads(scored.stdout)["score"] == 5.0, scored.stderr
     other = home / "other.toml"
     use = '{ use = "rouge-1", options = { stemmer = true } }, "feature/training/rm"'
     other.write_text(f'name = "o"\ntasks = ["cats"]\nrewards = [{use}]\n', encoding="utf-8")

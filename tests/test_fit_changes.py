@@ -96,7 +96,7 @@ def test_more_memory_than_there_is_is_refused_before_anything_is_written(home, u
     assert not (home / "run").exists()
 
 
-def test_a_checkpoint_that_uses_a_reward_by_another_name_says_which(home):
+def test_a_checkpoint_that_uses_a_reward_by_another_name_finds_it_or_says_which(home):
     text = 'name = "s"\ntasks = ["news-mini"]\nrewards = [{ use = "rouge-l", name = "rl" }]\n[[reward_model]]\nname = "rm"\n'
     (home / "s.toml").write_text(
         f'{text}use = "slope"\ntask = "cats"\noptions = {{ feature = "rl" }}\n', encoding="utf-8"
@@ -104,6 +104,14 @@ def test_a_checkpoint_that_uses_a_reward_by_another_name_says_which(home):
     assert fit(home).returncode == 0
     words = ["score", "-r", "run/training/rm"]
     line = json.dumps({"prompt": "p", "response": "four", "references": ["four"]}) + "\n"
-    refused = rmbench(*words, path=home / "plugins", cwd=home, stdin=line)
-    assert refused.returncode == 2
+    scored = rmbench(*words, path=home / "plugins", cwd=home, stdin=line)
+    assert json.loads(scored.stdout)["score"] == 5.0, scored.stderr
+    path = home / "run" / "training" / "rm" / "config.json"
+    config = json.loads(path.read_bytes())
+    files = {"use": "embedding", "options": {"path": str(home)}}  # a checkpoint names no files of the user's
+    module = {"use": "os:getcwd", "options": {}}
+    for entries in ({}, {"rl": files}, {"rl": module}, {"rl": 3}):
+        path.write_text(json.dumps({**config, "rmbench": {**config["rmbench"], "entries": entries}}), encoding="utf-8")
+        refused = rmbench(*words, path=home / "plugins", cwd=home, stdin=line)
+        assert refused.returncode == 2
     assert "run/training/rm: learnt from the scores of rl = rouge-l@" in refused.stderr
