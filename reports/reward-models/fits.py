@@ -19,7 +19,7 @@ from rmbench.content import digest
 from rmbench.parts import load
 from rmbench.store import RunFolder, canonical, folder_name
 
-SEED = 1
+SEED = 2  # the settings were chosen on the folds of 1
 COMPLETE = "complete"
 
 
@@ -89,7 +89,9 @@ def run(suite: Table, task: Path, place: Place) -> rmbench.Run:
         print(f"{suite['name']}: done", flush=True)
     if found.exit_code:
         manifest = found.manifest
-        raise SystemExit("\n".join([f"{out} has problems:", *manifest["problems"], *map(str, manifest["failures"].items())]))
+        raise SystemExit(
+            "\n".join([f"{out} has problems:", *manifest["problems"], *map(str, manifest["failures"].items())])
+        )
     return found
 
 
@@ -111,7 +113,7 @@ def fold(found: Set, number: int, place: Place, share: str = "all") -> Fold:
         made.name, str(task), references=found.references, rated=found.rated, effort=effort
     )  # fmt: skip
     if share != "all":
-        entries = [entry for entry in entries if entry["loss"] == "bradley-terry" and entry["name"].endswith("-bt")]
+        entries = recipes.of_curve(entries)
     suite = recipes.fold_suite(name, str(task), entries, references=found.references)
     return Fold(run(suite, task, place), entries)
 

@@ -23,7 +23,8 @@ NEURAL_SETS = ("hh-harmless", "qa-feedback")
 DIVERSITY: Table = {"use": "diversity", "options": {"n": 1}}  # of words: some texts are one word long
 SHORTER: Table = {"use": "composite", "name": "shorter", "options": {"weights": {"length": -1.0}}}
 OVERLAP = ("rouge-1", "rouge-2", "rouge-l", "bleu", "chrf", "token-f1")
-SOURCE = tuple((kind, part) for kind in ("rouge-1", "rouge-2", "rouge-l") for part in ("precision", "recall"))
+SOURCE: Table = {"use": "rouge-1", "name": "rouge-1-source", "options": {"against": "source", "part": "precision"}}
+SEEN = ("rouge-1", "chrf", "token-f1", "rouge-1-source")  # rewards whose scores are features, where references are
 LENGTHS = ("length", "shorter", "longest", "shortest")
 CLASSIC = {"rouge-l": 1.0, "fluency": 0.05, "diversity": 0.3}  # by hand, as in the suite reward-models
 
@@ -59,23 +60,6 @@ def encoder() -> Path:
     return Path(found.origin).parent / "model"
 
 
-def source_rewards() -> list[Table]:
-    """Return overlap with the source as rewards: which share of the text is from it, and of it is in the text."""
-    return [
-        {"use": kind, "name": f"{kind}-source-{part}", "options": {"against": "source", "part": part}}
-        for kind, part in SOURCE
-    ]  # fmt: skip
-
-
-def feature_rewards(*, references: bool) -> list[Any]:
-    """Return the rewards whose scores are features; without references those against the source only."""
-    return [*(OVERLAP if references else ()), *source_rewards()]
-
-
-def _named(entry: Any) -> str:
-    return entry if isinstance(entry, str) else str(entry.get("name", entry["use"]))
-
-
 def _features(references: bool, effort: Effort) -> Table:  # noqa: FBT001 - it says what the texts have
     """Return the feature set: of the text alone where there are no references, else the rule-based rewards too."""
     blocks = ["surface", "ngrams"] if effort.encoder is None else ["ngrams", "embeddings"]
@@ -84,7 +68,7 @@ def _features(references: bool, effort: Effort) -> Table:  # noqa: FBT001 - it s
     }  # fmt: skip
     if references:
         options["features"] = [*dict.fromkeys(["surface", *blocks]), "rewards"]
-        options["rewards"] = [_named(entry) for entry in feature_rewards(references=True)]
+        options["rewards"] = list(SEEN)
     return options
 
 
@@ -123,9 +107,16 @@ def _entry(use: str, loss: str, task: str, options: Table, effort: Effort) -> Ta
     return {"name": f"{use}-{SHORT[loss]}", "use": use, "task": task, "loss": loss, "options": options | steps}
 
 
+def of_curve(entries: Sequence[Table]) -> list[Table]:
+    """Return the models that have a learning curve: one of each architecture, with the loss of Bradley and Terry."""
+    return [entry for entry in entries if entry["name"].endswith("-bt")]
+
+
 def fold_suite(name: str, task: str, entries: Sequence[Table], *, references: bool) -> Table:
     """Return the suite that fits the models of one fold and scores what is held out."""
-    rewards = feature_rewards(references=references)
+    rewards: list[Any] = ["length"]
+    if references:
+        rewards += [*SEEN[:-1], SOURCE]
     if any(entry["name"] == "fluency" for entry in entries):
         rewards += [DIVERSITY, {"use": "composite", "name": "classic", "options": {"weights": CLASSIC}}]
     return {
