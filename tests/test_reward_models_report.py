@@ -34,7 +34,7 @@ def dialogue(number: int, opening: str) -> dict:
     }  # fmt: skip
 
 
-ROWS = [dialogue(number, f"Opening  {number // 2 if number % 2 else number // 2}") for number in range(120)]
+ROWS = [dialogue(number, ("Opening " if number % 2 else "opening  ") + str(number // 2)) for number in range(120)]
 CARD = {"name": "talk", "version": 3, "kind": "dialogue", "description": 'of "talk"', "licence": "MIT", "source": "us",
         "languages": ["en"], "citation": "left out", "human": {"aspects": ["x"], "main": "x", "good": 2.5}}  # fmt: skip
 
