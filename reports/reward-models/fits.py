@@ -79,9 +79,10 @@ def run(suite: Table, task: Path, place: Place) -> rmbench.Run:
     name = hashlib.sha256(content + digest(task).encode()).hexdigest()[:12]
     out = place.work / "runs" / f"{folder_name(suite['name'])}-{name}"
     found = rmbench.Run(out)
-    if not RunFolder.is_run(out) or found.manifest["status"] != COMPLETE:
+    ended = RunFolder.is_run(out) and found.manifest["status"] == COMPLETE
+    if not ended or found.exit_code:
         try:
-            found = rmbench.run(suite, out=out, resume=True)
+            found = rmbench.run(suite, out=out, resume=not ended, force=ended)
         except rmbench.RunFolderError as error:
             if "belongs to another run" not in str(error):
                 raise
@@ -89,9 +90,8 @@ def run(suite: Table, task: Path, place: Place) -> rmbench.Run:
         print(f"{suite['name']}: done", flush=True)
     if found.exit_code:
         manifest = found.manifest
-        raise SystemExit(
-            "\n".join([f"{out} has problems:", *manifest["problems"], *map(str, manifest["failures"].items())])
-        )
+        failures = [f"{name}: {why}" for name, why in manifest["failures"].items()]
+        raise SystemExit("\n".join([f"{out} has problems:", *manifest["problems"], *failures]))
     return found
 
 
