@@ -17,6 +17,7 @@ SHORT = {"bradley-terry": "bt", "hinge": "hinge", "squared": "squared", "cross-e
 PAIRS = ("bradley-terry", "hinge")
 RATINGS = ("bradley-terry", "hinge", "squared", "cross-entropy")
 SHARES = {"8th": 1 / 8, "4th": 1 / 4, "half": 1 / 2, "all": 1.0}
+NEURAL: Table = {"steps": 300, "max_length": 192}  # half a minute a fit; dev stops them near step 100
 CURVE_SET = "hh-harmless"
 NEURAL_SETS = ("hh-harmless", "qa-feedback")
 
@@ -85,7 +86,7 @@ def models(name: str, task: str, *, references: bool, rated: bool, effort: Effor
     losses = RATINGS if rated else PAIRS
     found = [_features_model(use, loss, task, references, effort) for use in ("linear", "mlp") for loss in losses]
     if name in NEURAL_SETS:
-        found += [_entry(use, "bradley-terry", task, {}, effort) for use in ("lstm", "transformer")]
+        found += [_entry(use, "bradley-terry", task, NEURAL, effort) for use in ("lstm", "transformer")]
     if references:
         learnt = {"features": ["rewards"], "rewards": list(CLASSIC), "weight_decay": 0.0}
         found += [
