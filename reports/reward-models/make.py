@@ -12,6 +12,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from statistics import fmean
 from typing import TYPE_CHECKING, Any
@@ -159,6 +160,9 @@ def main() -> None:
     )
     parser.add_argument("--work", type=Path, default=REPO / "runs" / "reward-models", help="where fits are kept")
     parser.add_argument("--out", type=Path, default=HERE)
+    parser.add_argument(
+        "--sets", nargs="+", help="only these data sets, by name", choices=[one.name for one in folds.SETS]
+    )
     parser.add_argument("--quick", action="store_true", help="few samples, steps and folds: the numbers mean nothing")
     given = parser.parse_args()
     if given.quick and given.out == HERE:
@@ -166,6 +170,8 @@ def main() -> None:
     if not (given.data_dir / folds.SETS[0].folder).is_dir():
         parser.error(f"{given.data_dir} has no {folds.SETS[0].folder}: name the folder of the data with --data-dir")
     effort = QUICK if given.quick else recipes.Effort(encoder=recipes.encoder())
+    if given.sets:
+        effort = replace(effort, sets=tuple(given.sets))
     place = Place(given.data_dir.resolve(), given.work.resolve(), effort)
     for folder in (place.work, given.out):
         folder.mkdir(parents=True, exist_ok=True)
