@@ -168,7 +168,7 @@ def test_the_length_baseline_is_the_better_of_longer_and_shorter(board):
 def test_a_difference_told_the_other_way_round_is_turned(board):
     one, two = board.line("linear-bt"), board.line("mlp-bt")
     assert (one.ahead.value, one.ahead.ci, one.ahead.verdict) == (0.10, (0.04, 0.16), "better")
-    assert (two.ahead.value, two.ahead.ci, two.ahead.verdict) == (0.01, (-0.03, 0.05), "no different")
+    assert (two.ahead.value, two.ahead.ci, two.ahead.verdict) == (0.01, (-0.03, 0.05), "not told apart")
     assert board.line("bleu").ahead.verdict == "not compared"
     assert (one.margin, one.calibration, one.cost["parameters"]) == (0.05, {"calibration-error": 0.1}, 1234.0)
 

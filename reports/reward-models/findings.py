@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 Interval = tuple[float, float]
 Costs = Mapping[str, Mapping[str, float]]
-Verdict = Literal["better", "worse", "no different", "not compared"]
+Verdict = Literal["better", "worse", "not told apart", "not compared"]
 
 HEADLINE = "pairwise-accuracy"
 CALIBRATION = ("brier", "calibration-error", "temperature", "brier-scaled", "calibration-error-scaled")
@@ -35,7 +35,7 @@ class Ahead:
         if self.ci is None:
             return "not compared"
         low, high = self.ci
-        return "better" if low > 0 else "worse" if high < 0 else "no different"
+        return "better" if low > 0 else "worse" if high < 0 else "not told apart"
 
 
 @dataclass(frozen=True, slots=True)

@@ -93,7 +93,7 @@ def words(boards: Sequence[Board]) -> list[str]:
             f"**{board.task}** ({_count(base.pairs)} pairs; the length baseline, `{base.reward}`, has {_share(base)})."
         ]
         for verdict, said in (
-            ("better", "Beat it"), ("no different", "Not told apart from it"), ("worse", "Worse than it"),
+            ("better", "Beat it"), ("not told apart", "Not told apart from it"), ("worse", "Worse than it"),
         ):  # fmt: skip
             if lines := by_verdict.get(verdict):
                 told.append(f"{said}: {', '.join(_gap(line) for line in lines)}.")
