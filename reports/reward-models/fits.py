@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import folds
 import recipes
-from folds import DataSet, Row
+from folds import DataSet, Parts, Row
 from recipes import Effort, Table
 
 import rmbench
@@ -100,17 +100,26 @@ def _placeless(suite: Table) -> list[Table]:
     return [{**entry, "task": ""} for entry in suite.get("reward_model", ())]
 
 
+def cut(found: Set, number: int, place: Place, share: float = 1.0) -> Parts:
+    """Return what a fold learns from, at a share of its training prompts, and what it is measured on."""
+    return folds.part(found.rows, found.keys, number, seed=SEED, folds=place.effort.folds, share=share)
+
+
+def held_out(found: Set, numbers: Iterable[int], place: Place) -> Set:
+    """Return a data set without the samples that none of these folds is measured on."""
+    kept = {row["id"] for number in numbers for row in cut(found, number, place).test}
+    pairs = [(row, key) for row, key in zip(found.rows, found.keys, strict=True) if row["id"] in kept]
+    return replace(found, rows=[row for row, _ in pairs], keys=[key for _, key in pairs])
+
+
 def fold(found: Set, number: int, place: Place, share: str = "all") -> Fold:
     """Fit every model on one fold, from a share of its training prompts, and score what is held out."""
-    effort, made = place.effort, found.made
-    part = folds.part(
-        found.rows, found.keys, number, seed=SEED, folds=effort.folds, share=recipes.SHARES[share]
-    )  # fmt: skip
+    made, part = found.made, cut(found, number, place, recipes.SHARES[share])
     name = f"{made.name}-fold-{number + 1}" + ("" if share == "all" else f"-{share}")
     files = {"train": part.train, "dev": part.dev, "test": part.test}
     task = folds.write_task(place.work / "tasks" / name, name, made.card(place.data), files)
     entries = recipes.models(
-        made.name, str(task), references=found.references, rated=found.rated, effort=effort
+        made.name, str(task), references=found.references, rated=found.rated, effort=place.effort
     )  # fmt: skip
     if share != "all":
         entries = recipes.of_curve(entries)

@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     import rmbench
 
 ARCHITECTURES = ("linear", "mlp", "lstm", "transformer")
-QUICK = recipes.Effort(folds=2, samples=30, steps=2, sets=("hh-harmless", "summeval"))
+QUICK = recipes.Effort(folds=2, curve_folds=2, samples=30, steps=2, sets=("hh-harmless", "summeval"))
 
 
 def board(found: Set, parts: Sequence[Fold], place: Place) -> tuple[findings.Board, rmbench.Run]:
@@ -49,16 +49,19 @@ def board(found: Set, parts: Sequence[Fold], place: Place) -> tuple[findings.Boa
     return findings.board(run.rows, main, columns=columns, nulls=nulls, costs=fits.costs(parts)), run
 
 
-def curve(found: Set, whole: Sequence[Fold], place: Place) -> list[curves.Point]:
-    """Fit on growing shares of the training prompts; return accuracy on the same held-out prompts."""
-    numbers = range(place.effort.folds)
+def curve(found: Set, whole: Sequence[Fold], place: Place) -> tuple[list[curves.Point], float]:
+    """Fit on growing shares of the training prompts; return accuracy on the same held-out prompts, and length's.
+
+    Of the first folds only: it takes as long as all else on this data set.
+    """
+    numbers = range(place.effort.curve_folds)
     parts = {
         f"-{share}": [fits.fold(found, number, place, share) for number in numbers]
         for share in recipes.SHARES
         if share != "all"
     }
-    parts["-all"] = [Fold(one.run, recipes.of_curve(one.entries)) for one in whole]
-    run = fits.measured(found, parts, place, f"{found.made.name}-curve")
+    parts["-all"] = [Fold(one.run, recipes.of_curve(one.entries)) for one in whole[: len(numbers)]]
+    run = fits.measured(fits.held_out(found, numbers, place), parts, place, f"{found.made.name}-curve")
     values = findings.headlines(run.rows, run.manifest["resolved"]["tasks"][0]["main"])
     points = []
     for architecture in ARCHITECTURES:
@@ -67,16 +70,12 @@ def curve(found: Set, whole: Sequence[Fold], place: Place) -> list[curves.Point]
             if row is not None and row.value is not None:
                 low, high = row.ci or (row.value, row.value)
                 points.append(curves.Point(architecture, prompts(found, part, place), row.value, low, high))
-    return points
+    return points, values[findings.baseline(values)].value or 0.0
 
 
 def prompts(found: Set, share: float, place: Place) -> float:
     """Return how many prompts a fold learns from at a share, mean over the folds."""
-    effort = place.effort
-    parts = [
-        folds.part(found.rows, found.keys, number, seed=fits.SEED, folds=effort.folds, share=share)
-        for number in range(effort.folds)
-    ]
+    parts = [fits.cut(found, number, place, share) for number in range(place.effort.curve_folds)]
     return fmean(len({row["prompt"] for row in part.train}) for part in parts)
 
 
@@ -130,9 +129,8 @@ def make(place: Place, out: Path, *, with_trl: bool) -> None:
         boards[name], runs[name] = board(found, parts[name], place)
     points, shown = [], recipes.CURVE_SET
     if shown in sets:
-        points = curve(sets[shown], parts[shown], place)
+        points, length = curve(sets[shown], parts[shown], place)
         steps = [step for name in ARCHITECTURES for step in curves.by_step(name, fits.logs(parts[shown], f"{name}-bt"))]
-        length = boards[shown].line(boards[shown].baseline).value
         write_whole(out / "curves.svg", curves.draw(points, steps, length).encode())
     told = page.Contents(
         boards=list(boards.values()),

@@ -202,8 +202,9 @@ def _curve(curve: Sequence[tuple[str, float, float, float, float]]) -> list[str]
         return []
     lines = [
         f"## Learning curves on {recipes.CURVE_SET}", "",
-        "Accuracy on the same held-out prompts, from an eighth, a quarter, half and all of the training prompts;",
-        "and accuracy on dev by step. Bradley-Terry loss.", "", "![Learning curves](curves.svg)", "",
+        "Accuracy on the same held-out prompts of three of the folds, from an eighth, a quarter, half and all of their",
+        "training prompts; and accuracy on dev by step, of all folds. Bradley-Terry loss.", "",
+        "![Learning curves](curves.svg)", "",
         "| architecture | training prompts | accuracy |", "| --- | ---: | ---: |",
     ]  # fmt: skip
     lines += [f"| {name} | {prompts:,.0f} | {_interval(*numbers)} |" for name, prompts, *numbers in curve]

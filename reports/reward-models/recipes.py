@@ -36,6 +36,7 @@ class Effort:
 
     Attributes:
         folds: how many.
+        curve_folds: how many of them a learning curve is of.
         samples: of each data set; None: all.
         steps: of every fit; None: as the settings have it.
         sets: names of the data sets.
@@ -43,6 +44,7 @@ class Effort:
     """
 
     folds: int = 5
+    curve_folds: int = 3
     samples: int | None = None
     steps: int | None = None
     sets: tuple[str, ...] = ("hh-harmless", "qa-feedback", "summeval", "usr-topicalchat", "grade")
