@@ -124,10 +124,12 @@ def make(place: Place, out: Path, *, with_trl: bool) -> None:
     parts = {
         name: [fits.fold(found, number, place) for number in range(place.effort.folds)] for name, found in sets.items()
     }
-    boards, runs = {}, {}
+    boards: dict[str, findings.Board] = {}
+    runs: dict[str, rmbench.Run] = {}
     for name, found in sets.items():
         boards[name], runs[name] = board(found, parts[name], place)
-    points, shown = [], recipes.CURVE_SET
+    points: list[curves.Point] = []
+    shown = recipes.CURVE_SET
     if shown in sets:
         points, length = curve(sets[shown], parts[shown], place)
         steps = [step for name in ARCHITECTURES for step in curves.by_step(name, fits.logs(parts[shown], f"{name}-bt"))]

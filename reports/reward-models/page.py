@@ -104,7 +104,8 @@ def words(boards: Sequence[Board]) -> list[str]:
 
 def _goal(boards: Sequence[Board]) -> str:
     """Return whether a Bradley-Terry model beats the length baseline on both sets of pairs."""
-    met, missed = [], []
+    met: list[str] = []
+    missed: list[str] = []
     for board in boards:
         if board.task in GOALS:
             for line in board.fitted():
