@@ -40,7 +40,9 @@ HOW = """\
   `linear` and `mlp` see hashed n-grams and MiniLM sentence vectors, and where there are references surface
   counts and four rule-based rewards too; `lstm` and `transformer` see the text only, from random weights.
 - Calibration error is of the probability sigmoid(margin); the temperature is fitted on one half of the prompts
-  and told on the other. Seconds and parameters are of one fit on one thread, mean over the folds."""
+  and told on the other. Seconds and parameters are of one fit on one thread, mean over the folds.
+- Seconds are by the clock, two fits at a time, on whatever machine made this page. The first models of a fold, `linear`
+  with pair losses, also make the sentence vectors, which the others find in the cache."""
 
 
 @dataclass(frozen=True, slots=True)
