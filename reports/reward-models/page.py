@@ -34,13 +34,19 @@ HOW = """\
   hold the fitted models fixed: what another seed or other folds would change is not in them.
 - The length baseline is the best of longer and shorter, in words or characters, on the very pairs it is
   measured on: it is given what the models are not.
+- On summeval, usr-topicalchat and grade the same few systems answer the prompts of all folds: part of what a model
+  learns there may be a system's style, and texts of an unknown system may be judged worse than the table says.
+- `human` is one rater against the mean of the others, whose pairs are not quite those of the table. It is no strict
+  ceiling: one person is noisier than the mean of several, which a model learns to predict.
 - Learning rate, weight decay and features were chosen by accuracy on hh-harmless and qa-feedback, on other
   folds of the same data; the other three sets had no part in it.
 - `-bt` Bradley-Terry, `-hinge` hinge loss, `-squared` regression on the ratings, `-ce` good or not good.
   `linear` and `mlp` see hashed n-grams and MiniLM sentence vectors, and where there are references surface
   counts and four rule-based rewards too; `lstm` and `transformer` see the text only, from random weights.
 - Calibration error is of the probability sigmoid(margin); the temperature is fitted on one half of the prompts
-  and told on the other. Seconds and parameters are of one fit on one thread, mean over the folds."""
+  and told on the other. Seconds and parameters are of one fit on one thread, mean over the folds.
+- Seconds are by the clock, two fits at a time, on whatever machine made this page. The first models of a fold, `linear`
+  with pair losses, also make the sentence vectors, which the others find in the cache."""
 
 
 @dataclass(frozen=True, slots=True)
