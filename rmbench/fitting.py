@@ -43,6 +43,11 @@ class Fit:
         """How it is fitted."""
         return self.chosen.recipe
 
+    @property
+    def rows(self) -> int:
+        """Rows of train and dev together."""
+        return len(self.data.train.batch) + len(self.data.dev.batch)
+
 
 def prepare(plan: Plan, sources: Sequence[Source]) -> tuple[dict[str, Fit], list[str]]:
     """Read the data of every reward model of a plan and check that it can be fitted, before anything is written.
@@ -267,7 +272,7 @@ class Fits:
         columns: dict[str, list[float | None]] = {name: [] for name in fit.chosen.uses}
         for rows in _pieces(batch.groups):
             found = scorer.columns(batch.take(rows))
-            self.progress.fitting(fit.chosen.name, {"scored": len(rows), "rows": len(batch)})
+            self.progress.fitting(fit.chosen.name, {"scored": len(rows), "rows": fit.rows})
             for name in columns:
                 columns[name] += found[name]
         return {name: tuple(column) for name, column in columns.items()}
