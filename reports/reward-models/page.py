@@ -210,7 +210,7 @@ def _curve(curve: Sequence[tuple[str, float, float, float, float]]) -> list[str]
     lines = [
         f"## Learning curves on {recipes.CURVE_SET}", "",
         "Accuracy on the same held-out prompts of three of the folds, from an eighth, a quarter, half and all of their",
-        "training prompts; and accuracy on dev by step, up to where half of the folds have stopped. Bradley-Terry loss.",
+        "training prompts; and accuracy on dev by step, until half of the folds have stopped. Bradley-Terry loss.",
         "",
         "![Learning curves](curves.svg)", "",
         "| architecture | training prompts | accuracy |", "| --- | ---: | ---: |",
