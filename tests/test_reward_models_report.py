@@ -97,6 +97,16 @@ def test_a_text_that_no_fold_scored_is_refused(report):
         report.folds.merged(ROWS[:2], {("r0", 0): {"a": 1.0}, ("r0", 1): {"a": 1.0}}, ["a"])
 
 
+def test_a_curve_is_of_the_samples_that_its_folds_are_measured_on(report, tmp_path):
+    made = report.folds.DataSet("talk", "talk", "opening")
+    place = report.fits.Place(tmp_path, tmp_path, report.recipes.Effort())
+    whole = report.fits.Set(made, ROWS, [made.key(row) for row in ROWS], references=False, rated=False, raters=False)
+    found = report.fits.held_out(whole, [0, 1], place)
+    tested = [row["id"] for number in (0, 1) for row in report.fits.cut(whole, number, place).test]
+    assert sorted(row["id"] for row in found.rows) == sorted(tested)
+    assert found.keys == [made.key(row) for row in found.rows]
+
+
 def entries(report, **given):
     known = {"references": True, "rated": True, "effort": report.recipes.Effort()} | given
     return report.recipes.models("summeval", "folder", **known)

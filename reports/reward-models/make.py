@@ -82,7 +82,7 @@ def prompts(found: Set, share: float, place: Place) -> float:
 def trl(place: Place, out: Path) -> Mapping[str, Any] | None:
     """Run the comparison with TRL once, and return what it wrote; None where it is not there or failed."""
     script, kept = HERE / "trl_pair.py", place.work / "trl_pair.json"
-    if not script.is_file():
+    if not script.is_file() and not kept.is_file():
         return None
     if not kept.is_file():
         environment = {**os.environ, "RMBENCH_DATA": str(place.data)}

@@ -210,7 +210,8 @@ def _curve(curve: Sequence[tuple[str, float, float, float, float]]) -> list[str]
     lines = [
         f"## Learning curves on {recipes.CURVE_SET}", "",
         "Accuracy on the same held-out prompts of three of the folds, from an eighth, a quarter, half and all of their",
-        "training prompts; and accuracy on dev by step, of all folds. Bradley-Terry loss.", "",
+        "training prompts; and accuracy on dev by step, until half of the folds have stopped. Bradley-Terry loss.",
+        "",
         "![Learning curves](curves.svg)", "",
         "| architecture | training prompts | accuracy |", "| --- | ---: | ---: |",
     ]  # fmt: skip
@@ -239,6 +240,7 @@ def _how(told: Contents) -> list[str]:
     return [
         "## How", "",
         HOW,
-        f"- All fits of the tables took {spent} minutes of one thread. Versions: {versions}.",
+        f"- All fits of the tables took {spent} minutes of one thread. Versions:",
+        f"  {versions}.",
         "- headlines.csv has every number, manifest.json the settings, versions and the sha256 of the data.", "",
     ]  # fmt: skip
