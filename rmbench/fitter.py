@@ -82,7 +82,7 @@ def fit(message: Mapping[str, Any], tell: Callable[[Mapping[str, Any]], None], s
 
 def checked(message: Mapping[str, Any]) -> dict[str, Any]:
     """Let each model that a message lists check its data and options; return what they refuse."""
-    read: dict[str, Judgements] = {}
+    read: dict[object, Judgements] = {}
     problems = []
     for one in message["check"]:
         with contextlib.suppress(Exception):  # a bug or a missing package: the fit meets it again, and says so
@@ -93,13 +93,14 @@ def checked(message: Mapping[str, Any]) -> dict[str, Any]:
     return {"ok": True, "problems": problems}
 
 
-def _check(message: Mapping[str, Any], read: dict[str, Judgements]) -> None:
+def _check(message: Mapping[str, Any], read: dict[object, Judgements]) -> None:
     model, given = _model(message)
     if model.check is None:
         return
-    key = str(message["task"]["data"])
+    task, seed = unpacked(message["task"]), message["seed"]
+    key = judgements.same(task, seed)
     if key not in read:
-        read[key] = judgements.read(unpacked(message["task"]), seed=message["seed"])
+        read[key] = judgements.read(task, seed=seed)
     model.check(read[key], message["loss"], given)
 
 
@@ -142,10 +143,8 @@ def answer(message: Mapping[str, Any], tell: Callable[[Mapping[str, Any]], None]
         return {"ok": False, "error": "interrupted"}
     except RMBenchError as error:
         return {"ok": False, "error": "refused", "message": error.what, "where": error.where, "help": error.help}
-    except guard.Foreign as error:
-        return {"ok": False, "error": "raised", "message": str(error), "traceback": error.traceback}
     except Exception as error:  # noqa: BLE001 - the driver says it of this model, and goes on with others
-        foreign = guard.Foreign(error)
+        foreign = error if isinstance(error, guard.Foreign) else guard.Foreign(error)
         return {"ok": False, "error": "raised", "message": str(foreign), "traceback": foreign.traceback}
     return {"ok": True, "notes": notes}
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from rmbench import content, fitter, judgements, rewards
 from rmbench.errors import InputError, InputErrors, PluginError, RunFolderError
 from rmbench.process import Broken, Failed, Stopped, Worker
-from rmbench.source import BATCH_ROWS
+from rmbench.source import Part, batch, batches
 from rmbench.store import canonical, faults, folder_name, write_whole
 from rmbench.stream import Scorer
 
@@ -19,8 +19,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
     from pathlib import Path
 
-    from rmbench.api import Batch, Runtime
-    from rmbench.judged import Judgements
+    from rmbench.api import Runtime
+    from rmbench.judged import Judged, Judgements
     from rmbench.judgements import Columns
     from rmbench.rewards import Chosen
     from rmbench.source import Source
@@ -28,7 +28,6 @@ if TYPE_CHECKING:
 
 DONE = ".done.json"  # hidden: what was fitted and what came of it, for --resume
 SAVING = 30.0  # seconds that an interrupted fit has to save its state
-FEED = {"references": "references", "contexts": "contexts"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,20 +60,21 @@ def prepare(plan: Plan, sources: Sequence[Source]) -> tuple[dict[str, Fit], list
     fits: dict[str, Fit] = {}
     warnings: list[str] = []
     by_name = {chosen.name: chosen for chosen in plan.rewards}
-    read: dict[str, Judgements] = {}
+    read: dict[object, Judgements] = {}
+    tested: dict[str, set[str]] = {}
     for chosen in (one for wave in plan.waves for one in wave if one.recipe is not None):
         fit = fits[chosen.name] = Fit(chosen, _data(chosen, read, warnings))
         judgements.check_loss(fit.data, fit.recipe.loss, f"[[reward_model]] {chosen.name}")
         _check_fed(chosen, by_name, fit.data)
-        warnings += _meeting(fit, sources)
+        tested = tested or {source.task.name: {sample.prompt for sample in source.read()} for source in sources}
+        warnings += _meeting(fit, tested)
     return fits, list(dict.fromkeys(warnings))
 
 
-def _data(chosen: Chosen, read: dict[str, Judgements], warnings: list[str]) -> Judgements:
+def _data(chosen: Chosen, read: dict[object, Judgements], warnings: list[str]) -> Judgements:
     """Return the judgements of a fit; models of one task share them."""
     recipe: Any = chosen.recipe
-    paths = [str(path) for path in recipe.task.data.values()]
-    key = json.dumps([*paths, *judgements.card_words(recipe.task)])
+    key = judgements.same(recipe.task, recipe.seed)
     if key not in read:
         odd: list[str] = []
         read[key] = judgements.read(recipe.task, seed=recipe.seed, warn=odd.append)
@@ -107,17 +107,16 @@ def _closure(chosen: Chosen, by_name: Mapping[str, Chosen]) -> list[str]:
     return list(found)
 
 
-def _meeting(fit: Fit, sources: Sequence[Source]) -> Iterator[str]:
-    """Warn of prompts that a fit learns from and is judged by: of its own dev part, and of what a study measures on."""
+def _meeting(fit: Fit, tested: Mapping[str, set[str]]) -> Iterator[str]:
+    """Warn of prompts that a fit learns from and is judged by: of its own dev part, and of the tasks ``tested``."""
     dev = {sample.prompt for sample in fit.data.dev.samples}
     if shared := len(dev & {sample.prompt for sample in fit.data.train.samples}):
         yield f"reward model {fit.chosen.name}: {shared} of {len(dev)} dev prompts are in train too: dev flatters it"
     known = {sample.prompt for part in (fit.data.train, fit.data.dev) for sample in part.samples}
-    for source in sources:
-        prompts = {sample.prompt for sample in source.read()}
+    for task, prompts in tested.items():
         if both := len(prompts & known):
             yield (
-                f"reward model {fit.chosen.name}: {both} of {len(prompts)} test prompts of {source.task.name} "
+                f"reward model {fit.chosen.name}: {both} of {len(prompts)} test prompts of {task} "
                 "are among those it is fitted on: its numbers there flatter it"
             )
 
@@ -258,7 +257,7 @@ class Fits:
         order = [one for wave in self.plan.waves for one in wave if one.name in used]
         scorer = Scorer(order, timeout=self.plan.timeout, runtime=self.runtime, stop=self.stop)
         try:
-            train, dev = (self._scored(scorer, fit, part.batch) for part in (fit.data.train, fit.data.dev))
+            train, dev = (self._scored(scorer, fit, part) for part in (fit.data.train, fit.data.dev))
         finally:
             scorer.close()
         for name, ledger in scorer.ledgers.items():
@@ -268,10 +267,12 @@ class Fits:
                 )
         return train, dev
 
-    def _scored(self, scorer: Scorer, fit: Fit, batch: Batch) -> Columns:
+    def _scored(self, scorer: Scorer, fit: Fit, judged: Judged) -> Columns:
         columns: dict[str, list[float | None]] = {name: [] for name in fit.chosen.uses}
-        for rows in _pieces(batch.groups):
-            found = scorer.columns(batch.take(rows))
+        samples = tuple(sample for sample in judged.samples if sample.candidates)
+        for some in batches(Part(0, 0, samples)):
+            rows = batch(some, fit.data.task, labels=False)
+            found = scorer.columns(rows)
             self.progress.fitting(fit.chosen.name, {"scored": len(rows), "rows": fit.rows})
             for name in columns:
                 columns[name] += found[name]
@@ -345,15 +346,3 @@ def _raise(reply: Mapping[str, Any], name: str) -> None:
         place = reply["where"] or f"[[reward_model]] {name}"
         raise Broken(f"{place}: {reply['message']}" + (f" ({reply['help']})" if reply["help"] else ""))
     raise Broken(f"its fit raised {reply['message']}", reply["traceback"])
-
-
-def _pieces(groups: Sequence[str]) -> Iterator[list[int]]:
-    """Yield row indices of whole samples, up to BATCH_ROWS rows where samples allow it."""
-    held: list[int] = []
-    for row, group in enumerate(groups):
-        if len(held) >= BATCH_ROWS and group != groups[row - 1]:
-            yield held
-            held = []
-        held.append(row)
-    if held:
-        yield held

@@ -5,8 +5,8 @@ A fit is handed its data: it reads ``train`` and ``dev`` here and cannot read ``
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Container, Mapping
+from dataclasses import dataclass, field, replace
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
@@ -49,6 +49,15 @@ class Judged:
     pairs: tuple[Pair, ...]
     targets: tuple[float | None, ...]
     good: tuple[bool | None, ...]
+
+    def without(self, lost: Container[int]) -> Judged:
+        """Return the judgements without those of some rows, by index; the rows themselves stay."""
+        return replace(
+            self,
+            pairs=tuple(pair for pair in self.pairs if pair.better not in lost and pair.worse not in lost),
+            targets=tuple(None if row in lost else target for row, target in enumerate(self.targets)),
+            good=tuple(None if row in lost else good for row, good in enumerate(self.good)),
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -150,3 +159,4 @@ class RewardModel:
 LOSS_NEEDS: Mapping[str, str] = MappingProxyType({
     "squared": "ratings", "cross-entropy": "good", "hinge": "pairs", "bradley-terry": "pairs", "likelihood": "texts",
 })  # fmt: skip
+PAIR_LOSSES = tuple(name for name, need in LOSS_NEEDS.items() if need == "pairs")

@@ -12,7 +12,7 @@ from rmbench.judged import LOSS_NEEDS, Judged, Judgements, Pair
 from rmbench.source import batch, settled
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from rmbench.api import Sample, Task
 
@@ -32,11 +32,7 @@ def read(task: Task, *, seed: int, warn: Callable[[str], None] = lambda _: None)
     Raises:
         InputError: no train split, a wrong row, or too few prompts for a dev part.
     """
-    if "train" not in task.data:
-        raise InputError(
-            f"task {task.name!r} has no train split, which a fit reads", where=str(min(task.data.values(), default="")),
-            help='name a file under [data] train = "..." in its task.toml; the test split is never fitted on',
-        )  # fmt: skip
+    check_train(task, str(min(task.data.values(), default="")))
     train = list(tasks.read(task, "train", warn=warn))
     aspects = dict.fromkeys(aspect for s in train for c in s.candidates for aspect in c.human)
     card, _ = settled(task, list(aspects), [])
@@ -63,9 +59,23 @@ def card_words(task: Task) -> list[str]:
     return [f"{key}:{value}".replace("|", "/") for key, value in given.items() if value is not None]
 
 
-def label(task: Task) -> str:
-    """Return ``name@version#sha8`` of the files that a fit of this task reads."""
-    return f"{task.name}@{task.version}#{'+'.join(digest[:8] for digest in digests(task).values())}"
+def label(task: Task, files: Mapping[str, str]) -> str:
+    """Return ``name@version#sha8`` of the files that a fit of this task reads (see ``digests``)."""
+    return f"{task.name}@{task.version}#{'+'.join(digest[:8] for digest in files.values())}"
+
+
+def check_train(task: Task, where: str) -> None:
+    """Raise an ``InputError`` where a task has no train split."""
+    if "train" not in task.data:
+        raise InputError(
+            f"the task {task.name!r} has no train split, which a fit reads", where=where,
+            help='name a file under [data] train = "..." in its task.toml; the test split is never fitted on',
+        )  # fmt: skip
+
+
+def same(task: Task, seed: int) -> tuple[object, ...]:
+    """Return what two fits have in common that read the same judgements."""
+    return (seed, *(str(path) for path in task.data.values()), *card_words(task))
 
 
 def _split(samples: Sequence[Sample], seed: int, task: Task) -> tuple[list[Sample], list[Sample]]:

@@ -1,4 +1,4 @@
-"""The prompt of a preference pair: what two answers begin with in common, where it is not stated."""
+"""Prompts: what a model sees of them, and what two answers begin with in common where a pair does not state one."""
 
 from __future__ import annotations
 
@@ -6,12 +6,22 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+    from typing import Any
 
-    from rmbench.api import Turn
+    from rmbench.api import Batch, Turn
 
 _SPEAKS = "\n\nAssistant:"
 _LONGEST_WORD = 100
 _UNSPACED = "\u2e80"  # from here on lie the scripts that write no spaces between words
+
+
+def prompts_of(batch: Batch) -> list[Any]:
+    """Return what a model sees of each row: the prompt, or the conversation where it is one."""
+    alone = [len(turns) == 1 and turns[0].role == "user" for turns in batch.messages]
+    return [
+        turns[0].content if one else [{"role": turn.role, "content": turn.content} for turn in turns]
+        for one, turns in zip(alone, batch.messages, strict=True)
+    ]
 
 
 def common_prompt(chosen: str, rejected: str) -> int:

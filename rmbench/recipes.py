@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
-from rmbench import guard, judgements, options, rewards
+from rmbench import guard, judgements, options, rewards, scoring
 from rmbench.api import EMPTY, NAME
 from rmbench.errors import InputError, PluginError, did_you_mean
 from rmbench.rewards import Chosen
@@ -26,7 +26,8 @@ EXAMPLE = '[[reward_model]] name = "rm"  use = "linear"  task = "..."  loss = "b
 class Recipe:
     """How a reward of a suite is fitted.
 
-    ``options`` are as the user gave them, paths absolute; ``contents`` the sha256 of what each path holds.
+    ``options`` are as the user gave them, paths absolute; ``contents`` the sha256 of what each path holds,
+    ``sha256`` that of each file that is read, by name.
     """
 
     name: str
@@ -38,20 +39,17 @@ class Recipe:
     contents: Mapping[str, str]
     uses: tuple[str, ...]
     seed: int
-
-    def made(self) -> Any:
-        """Return the options as the model's own record.
-
-        Raises:
-            guard.Foreign: it refuses them.
-        """
-        return guard.call(self.model.options, **options.typed(self.model.options, self.options))
+    sha256: Mapping[str, str]
 
     def signature(self, *, backends: bool = True) -> str:
         """Return what the scores depend on: model, options that differ from the default, loss, data, seed."""
         words = [f"{self.model.name}@{self.model.version}"]
         words += [f"{key}:{word}" for key, word in self._changed().items()]
-        words += [f"loss:{self.loss}", f"task:{judgements.label(self.task)}", *judgements.card_words(self.task)]
+        words += [
+            f"loss:{self.loss}",
+            f"task:{judgements.label(self.task, self.sha256)}",
+            *judgements.card_words(self.task),
+        ]
         words += [f"seed:{self.seed}"]
         words += ["seconds:not-reproducible"] if self.options.get("seconds") is not None else []
         words += rewards.versions(self.model.backends) if backends else []
@@ -75,7 +73,7 @@ class Recipe:
         return {
             "reward_model": self.model.name, "version": self.model.version, "plugin": self.plugin.name,
             "distribution": self.plugin.distribution, "distribution_version": self.plugin.version,
-            "task": judgements.label(self.task), "sha256": judgements.digests(self.task), "loss": self.loss,
+            "task": judgements.label(self.task, self.sha256), "sha256": dict(self.sha256), "loss": self.loss,
             "options": given, "seed": self.seed, "uses": dict(used), "signature": self.signature(backends=False),
             "entries": {name: dict(entry) for name, entry in entries.items()},
         }  # fmt: skip
@@ -137,11 +135,7 @@ def _recipe(
     task = find_task(entry["task"])
     if task.bare:  # a file that the user names to learn from
         task = replace(task, data={"train": task.data["test"]})
-    if "train" not in task.data:
-        raise InputError(
-            f"the task {task.name!r} has no train split, which a fit reads", where=place,
-            help='name a file under [data] train = "..." in its task.toml; the test split is never fitted on',
-        )  # fmt: skip
+    judgements.check_train(task, place)
     given = options.check(use, model.options, entry.get("options", {}), where=place, what="reward model")
     given, paths = rewards.placed(model.options, given, base)
     rewards.contents_of(name, given, paths, where, read=False)
@@ -149,7 +143,7 @@ def _recipe(
     _refused(model.options, typed, place, use)
     uses = tuple(model.uses) if not callable(model.uses) else tuple(_refused(model.uses, typed, place, use))
     contents = rewards.contents_of(name, given, paths, where, read=True)
-    return Recipe(name, model, provided.plugin, task, loss, given, contents, uses, seed)
+    return Recipe(name, model, provided.plugin, task, loss, given, contents, uses, seed, judgements.digests(task))
 
 
 def _words(entry: Mapping[str, Any], where: str) -> str:
@@ -177,9 +171,9 @@ def _refused(call: Callable[..., Any], given: Mapping[str, Any], place: str, use
     try:
         return guard.call(call, **given)
     except guard.Foreign as error:
-        if error.kind not in ("ValueError", "TypeError", "FileNotFoundError", "InputError", "NotADirectoryError"):
-            raise PluginError(f"its options raised {error}", where=place, help=f"rmbench show {use}") from error
-        raise InputError(error.message, where=place, help=f"see `rmbench show {use}`") from error
+        if said := scoring.refusal(error):
+            raise InputError(said, where=place, help=f"see `rmbench show {use}`") from error
+        raise PluginError(f"its options raised {error}", where=place, help=f"rmbench show {use}") from error
 
 
 def check(chosen: Sequence[Chosen], where: str) -> None:

@@ -84,18 +84,22 @@ def versions(distributions: Sequence[str]) -> list[str]:
     return [f"{name}:{_version(name)}" for name in distributions]
 
 
-def defined(chosen: Chosen, by_name: Mapping[str, Chosen]) -> str:
-    """Return a reward's own signature with those of the rewards that it uses, and that these use."""
-    used = [f"uses:{name}=({defined(by_name[name], by_name).replace('|', ' ')})" for name in chosen.uses]
-    return "|".join([chosen.signature(), *used])
+def defined(chosen: Chosen, by_name: Mapping[str, Chosen], say: Callable[[Chosen], str] | None = None) -> str:
+    """Return a reward's own signature with those of the rewards that it uses, and that these use; ``say`` gives one."""
+    own = chosen.signature() if say is None else say(chosen)
+    used = [f"uses:{name}=({defined(by_name[name], by_name, say).replace('|', ' ')})" for name in chosen.uses]
+    return "|".join([own, *used])
 
 
 def meaning(chosen: Chosen, by_name: Mapping[str, Chosen]) -> str:
     """Return ``defined`` without versions of backends, and of a fitted model how it was fitted, not where it lies."""
-    is_folder = chosen.use == "fitted" and chosen.recipe is None
-    own = fitted.inspect(chosen.options["path"]).signature if is_folder else chosen.signature(backends=False)
-    used = [f"uses:{name}=({meaning(by_name[name], by_name).replace('|', ' ')})" for name in chosen.uses]
-    return "|".join([own, *used])
+    return defined(chosen, by_name, _meaning)
+
+
+def _meaning(chosen: Chosen) -> str:
+    if chosen.use == "fitted" and chosen.recipe is None:
+        return fitted.inspect(chosen.options["path"]).signature
+    return chosen.signature(backends=False)
 
 
 def _version(distribution: str) -> str:
@@ -109,13 +113,18 @@ def from_callable(function: Callable[..., Any], name: str | None = None) -> Rewa
     """Make a reward of a bare scorer ``(batch) -> scores``; its name is the function's, made legal."""
     # a functools.partial or an object has no __name__: its class names it
     own = name or (function.__name__ if isinstance(function, type(from_callable)) else type(function).__name__)
-    legal = "".join(c if c.isalnum() or c in "._+-" else "-" for c in own.lower()).strip("._+-") or "reward"
 
     def build() -> Any:
         return function
 
     build.__doc__ = function.__doc__
-    return Reward(name=legal if NAME.fullmatch(legal) else "reward", version=0, build=build)
+    return Reward(name=legal_name(own), version=0, build=build)
+
+
+def legal_name(name: str) -> str:
+    """Return a name as a reward may have it: lower case, hyphens for what it may not hold, "reward" for nothing."""
+    legal = "".join(c if c.isalnum() or c in "._+-" else "-" for c in name.lower()).strip("._+-") or "reward"
+    return legal if NAME.fullmatch(legal) else "reward"
 
 
 def _module_from(path: Path) -> Any:
@@ -235,8 +244,12 @@ def _as_checkpoint(catalog: Catalog, entry: Mapping[str, Any], base: Path) -> Ma
         return entry
     fitted.inspect(base / use)  # says what the folder is, where it is no checkpoint
     own = Path(use).name
-    name = own if NAME.fullmatch(own) else from_callable(fitted.inspect, own).name
-    return {"name": name, **entry, "use": "fitted", "options": {**entry.get("options", {}), "path": use}}
+    return {
+        "name": own if NAME.fullmatch(own) else legal_name(own),
+        **entry,
+        "use": "fitted",
+        "options": {**entry.get("options", {}), "path": use},
+    }
 
 
 def placed(build: Callable[..., Any], given: Mapping[str, Any], base: Path) -> tuple[dict[str, Any], list[str]]:

@@ -276,9 +276,9 @@ def _fit_and_score(
     from rmbench.engine import Engine
 
     folder, manifest, sources, fits = opened
-    for warning in dict.fromkeys((*manifest["warnings"], *plan.warnings)):
-        progress.warn(warning)
     manifest["warnings"] = list(dict.fromkeys((*manifest["warnings"], *plan.warnings)))
+    for warning in manifest["warnings"]:
+        progress.warn(warning)
     cache = os.environ.get("RMBENCH_CACHE") or str(folder.path / ".cache")
     runtime = Runtime(device=settings.device, dtype=settings.dtype, seed=plan.seed, cache=cache)
     engine = Engine(

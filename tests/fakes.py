@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import atexit
 import contextlib
+import importlib
 import json
 import os
 import signal
@@ -12,7 +13,9 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Mapping
+from contextlib import contextmanager
 from pathlib import Path
+from types import SimpleNamespace
 
 REPO = Path(__file__).resolve().parent.parent
 
@@ -154,3 +157,15 @@ class Preloaded:
         """End it."""
         self.control.close()
         self.process.wait(10)
+
+
+@contextmanager
+def modules_of(folder: Path, names: tuple[str, ...]):
+    """Import the modules of a report's folder, which is no package, and let them go again."""
+    sys.path.insert(0, str(folder))
+    try:
+        yield SimpleNamespace(**{name: importlib.import_module(name) for name in names})
+    finally:
+        sys.path.remove(str(folder))
+        for name in names:
+            sys.modules.pop(name, None)

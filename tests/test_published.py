@@ -2,14 +2,12 @@
 
 import csv
 import dataclasses
-import importlib
 import json
-import sys
 import tomllib
 from pathlib import Path
-from types import SimpleNamespace
 
 import pytest
+from fakes import modules_of
 
 import rmbench
 
@@ -19,11 +17,8 @@ MODULES = ("figures", "pages", "make", "nlg_eval", "rouge155")
 
 @pytest.fixture(scope="module")
 def report():
-    sys.path.insert(0, str(FOLDER))
-    yield SimpleNamespace(**{name: importlib.import_module(name) for name in MODULES})
-    sys.path.remove(str(FOLDER))
-    for name in MODULES:
-        del sys.modules[name]
+    with modules_of(FOLDER, MODULES) as found:
+        yield found
 
 
 def suite(task: str, rewards: set[str], metrics: list[str]) -> dict:

@@ -1,13 +1,11 @@
 """The reward model report: folds that share no prompt, held-out scores put back, and what the page says of numbers."""
 
 import csv
-import importlib
 import json
-import sys
 from pathlib import Path
-from types import SimpleNamespace
 
 import pytest
+from fakes import modules_of
 
 import rmbench
 from rmbench import InputError, load_task
@@ -18,11 +16,8 @@ MODULES = ("folds", "recipes", "fits", "findings", "curves", "page")
 
 @pytest.fixture(scope="module")
 def report():
-    sys.path.insert(0, str(FOLDER))
-    yield SimpleNamespace(**{name: importlib.import_module(name) for name in MODULES})
-    sys.path.remove(str(FOLDER))
-    for name in MODULES:
-        del sys.modules[name]
+    with modules_of(FOLDER, MODULES) as found:
+        yield found
 
 
 def dialogue(number: int, opening: str) -> dict:

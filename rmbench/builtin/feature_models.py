@@ -10,8 +10,7 @@ from rmbench.api import Runtime, Scorer
 from rmbench.judged import Fitting, Judgements, RewardModel
 from rmbench.kernel.imports import undisturbed
 from rmbench.models.feature_options import Linear, Mlp, uses
-
-LOSSES = ("bradley-terry", "hinge", "squared", "cross-entropy")
+from rmbench.models.options import JUDGED_LOSSES
 
 
 def fit_linear(judgements: Judgements, loss: str, options: Linear, fitting: Fitting) -> Path:
@@ -23,11 +22,9 @@ def fit_linear(judgements: Judgements, loss: str, options: Linear, fitting: Fitt
 
 def check(judgements: Judgements, _: str, options: Linear | Mlp) -> None:
     """Refuse more memory than there is, and an encoder that cannot be used."""
-    from rmbench.models.features import Reader, check_memory
+    from rmbench.models.featured import reader_of
 
-    widest = max(options.hidden, default=1) if isinstance(options, Mlp) else 1
-    rows = len(judgements.train.batch) + len(judgements.dev.batch)
-    check_memory(options, rows, Reader(options, Runtime()).columns, widest=widest)
+    reader_of(judgements, options, Runtime())
 
 
 def load_linear(folder: Path, runtime: Runtime) -> Scorer:
@@ -53,6 +50,6 @@ def load_mlp(folder: Path, runtime: Runtime) -> Scorer:
 
 BACKENDS = ("numpy", "scipy", "torch")
 REWARD_MODELS = (
-    RewardModel("linear", 1, Linear, fit_linear, load_linear, losses=LOSSES, uses=uses, backends=BACKENDS, check=check),
-    RewardModel("mlp", 1, Mlp, fit_mlp, load_mlp, losses=LOSSES, uses=uses, backends=BACKENDS, check=check),
+    RewardModel("linear", 1, Linear, fit_linear, load_linear, JUDGED_LOSSES, uses, BACKENDS, check),
+    RewardModel("mlp", 1, Mlp, fit_mlp, load_mlp, JUDGED_LOSSES, uses, BACKENDS, check),
 )

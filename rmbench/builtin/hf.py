@@ -11,6 +11,7 @@ from typing import Any, Literal
 from rmbench import Batch, NoScore, Reward, Runtime
 from rmbench.builtin.options import choice, whole
 from rmbench.kernel.imports import undisturbed
+from rmbench.prompts import prompts_of
 
 Columns = Mapping[str, Sequence[float | NoScore | None]]
 Dtype = Literal["float32", "bfloat16", "float16"]
@@ -48,8 +49,7 @@ def hf(
     folder = inspect(path)
     _check(folder, max_length, label)
     given: dict[str, Any] = {
-        "device": runtime.device if runtime else "cpu",
-        "dtype": dtype or (runtime.dtype if runtime else "float32"),
+        **where(runtime, dtype),
         "max_length": max_length, "truncation": truncation, "chat_template": chat_template, "system": system,
         "label": label, "output": output,
     }  # fmt: skip
@@ -100,13 +100,10 @@ def taken(scorers: Sequence[Any]) -> dict[str, float]:
     }
 
 
-def prompts_of(batch: Batch) -> list[Any]:
-    """Return what the model sees of each row: the prompt, or the conversation where it is one."""
-    alone = [len(turns) == 1 and turns[0].role == "user" for turns in batch.messages]
-    return [
-        turns[0].content if one else [{"role": turn.role, "content": turn.content} for turn in turns]
-        for one, turns in zip(alone, batch.messages, strict=True)
-    ]
+def where(runtime: Runtime | None, dtype: Dtype | None) -> dict[str, str]:
+    """Return on which device, and in which dtype, a model computes."""
+    engine = runtime or Runtime()
+    return {"device": engine.device, "dtype": dtype or engine.dtype}
 
 
 def check_length(folder: Any, max_length: int | None) -> None:

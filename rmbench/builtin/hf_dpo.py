@@ -9,10 +9,11 @@ from pathlib import Path
 from typing import Any
 
 from rmbench import Batch, NoScore, Reward, Runtime
-from rmbench.builtin.hf import Dtype, Template, Truncation, check_length, form_of, prompts_of, taken
+from rmbench.builtin.hf import Dtype, Template, Truncation, check_length, form_of, taken, where
 from rmbench.builtin.hf_likelihood import language_model
 from rmbench.builtin.options import choice, flag
 from rmbench.kernel.imports import undisturbed
+from rmbench.prompts import prompts_of
 
 Columns = Mapping[str, Sequence[float | NoScore | None]]
 
@@ -52,8 +53,7 @@ def hf_dpo(
     limits = [folder.longest for folder in folders if folder.longest is not None]
     own = folders[0].template
     given: dict[str, Any] = {
-        "device": runtime.device if runtime else "cpu",
-        "dtype": dtype or (runtime.dtype if runtime else "float32"),
+        **where(runtime, dtype),
         "max_length": max_length or (min(limits) if limits else None), "truncation": truncation,
         "chat_template": chat_template or own or "none", "system": system, "ended": True,
     }  # fmt: skip

@@ -8,9 +8,10 @@ from pathlib import Path
 from typing import Any, Literal
 
 from rmbench import Batch, NoScore, Reward, Runtime
-from rmbench.builtin.hf import Dtype, Template, Truncation, check_length, form_of, prompts_of, taken
+from rmbench.builtin.hf import Dtype, Template, Truncation, check_length, form_of, taken, where
 from rmbench.builtin.options import choice, flag
 from rmbench.kernel.imports import undisturbed
+from rmbench.prompts import prompts_of
 
 Columns = Mapping[str, Sequence[float | NoScore | None]]
 Normalise = Literal["tokens", "none"]
@@ -47,8 +48,7 @@ def hf_likelihood(
         )
     check_length(language_model(path), max_length)
     given: dict[str, Any] = {
-        "device": runtime.device if runtime else "cpu",
-        "dtype": dtype or (runtime.dtype if runtime else "float32"),
+        **where(runtime, dtype),
         "max_length": max_length, "truncation": truncation, "chat_template": "none" if alone else chat_template,
         "system": system,
     }  # fmt: skip

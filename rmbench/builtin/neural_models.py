@@ -6,8 +6,7 @@ from rmbench.api import Runtime, Scorer
 from rmbench.judged import Fitting, Judgements, RewardModel
 from rmbench.kernel.imports import undisturbed
 from rmbench.models.neural_options import Lstm, Transformer
-
-LOSSES = ("bradley-terry", "hinge", "squared", "cross-entropy")
+from rmbench.models.options import JUDGED_LOSSES
 
 
 def fit_lstm(judgements: Judgements, loss: str, options: Lstm, fitting: Fitting) -> Path:
@@ -55,9 +54,9 @@ def load_transformer(folder: Path, runtime: Runtime) -> Scorer:
 
 
 REWARD_MODELS = (
-    RewardModel("lstm", 1, Lstm, fit_lstm, load_lstm, LOSSES, backends=("torch", "tokenizers"), check=check_lstm),
+    RewardModel("lstm", 1, Lstm, fit_lstm, load_lstm, JUDGED_LOSSES, (), ("torch", "tokenizers"), check_lstm),
     RewardModel(
-        "transformer", 1, Transformer, fit_transformer, load_transformer, LOSSES,
+        "transformer", 1, Transformer, fit_transformer, load_transformer, JUDGED_LOSSES,
         backends=("torch", "transformers", "tokenizers"), check=check_transformer,
     ),
 )  # fmt: skip

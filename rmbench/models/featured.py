@@ -17,7 +17,7 @@ from rmbench.judged import Interrupted
 from rmbench.models import checkpoint as checkpoints
 from rmbench.models.card import card
 from rmbench.models.checkpoint import CONFIG, FIT
-from rmbench.models.feature_options import FeatureTraining
+from rmbench.models.feature_options import FeatureTraining, Mlp
 from rmbench.models.features import Reader, Standard, Table, check_memory, standard
 from rmbench.store import write_whole
 
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     import numpy as np
 
     from rmbench.api import Batch, Runtime
-    from rmbench.judged import Fitting, Judged, Judgements
+    from rmbench.judged import Fitting, Judgements
     from rmbench.models.checkpoint import Checkpoint
     from rmbench.models.trained import Trained
 
@@ -59,16 +59,27 @@ class Prepared:
         return self.tables["train"].width
 
 
-def prepare(judgements: Judgements, options: FeatureTraining, fitting: Fitting, *, widest: int = 1) -> Prepared:
-    """Read and standardise the features of train and dev; ``widest`` is the size of the first layer.
+def reader_of(judgements: Judgements, options: FeatureTraining, runtime: Runtime) -> Reader:
+    """Return the reader of features, once they fit the memory.
+
+    Raises:
+        InputError: they do not, or the encoder cannot be used.
+    """
+    reader = Reader(options, runtime)
+    widest = max(options.hidden) if isinstance(options, Mlp) else 1
+    rows = len(judgements.train.batch) + len(judgements.dev.batch)
+    check_memory(options, rows, reader.columns, widest=widest)
+    return reader
+
+
+def prepare(judgements: Judgements, options: FeatureTraining, fitting: Fitting) -> Prepared:
+    """Read and standardise the features of train and dev.
 
     Raises:
         InputError: they do not fit the memory (before any is read), the encoder cannot be used, or no row has all.
         Interrupted: the user wants to stop.
     """
-    reader = Reader(options, fitting.runtime)
-    rows = len(judgements.train.batch) + len(judgements.dev.batch)
-    check_memory(options, rows, reader.columns, widest=widest)
+    reader = reader_of(judgements, options, fitting.runtime)
     raws = {}
     for name, split in (("train", judgements.train), ("dev", judgements.dev)):
         if fitting.stop():
@@ -79,19 +90,9 @@ def prepare(judgements: Judgements, options: FeatureTraining, fitting: Fitting, 
     tables = {name: fitted(raw) for name, raw in raws.items()}
     kept = replace(
         judgements,
-        train=without(judgements.train, tables["train"].missing), dev=without(judgements.dev, tables["dev"].missing),
+        train=judgements.train.without(tables["train"].missing), dev=judgements.dev.without(tables["dev"].missing),
     )  # fmt: skip
     return Prepared(reader, fitted, tables, kept, tuple(_notes(judgements, reader, tables)))
-
-
-def without(judged: Judged, missing: Mapping[int, str]) -> Judged:
-    """Return the judgements of a split without those of some rows; the rows stay."""
-    return replace(
-        judged,
-        pairs=tuple(pair for pair in judged.pairs if pair.better not in missing and pair.worse not in missing),
-        targets=tuple(None if row in missing else target for row, target in enumerate(judged.targets)),
-        good=tuple(None if row in missing else good for row, good in enumerate(judged.good)),
-    )
 
 
 def _notes(judgements: Judgements, reader: Reader, tables: Mapping[str, Table]) -> list[str]:

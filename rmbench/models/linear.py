@@ -16,6 +16,7 @@ from scipy import linalg
 
 from rmbench.api import NoScore
 from rmbench.errors import InputError
+from rmbench.judged import PAIR_LOSSES
 from rmbench.models import checkpoint as checkpoints
 from rmbench.models.balance import accuracy
 from rmbench.models.featured import Made, features_of, prepare, table_of, write
@@ -34,7 +35,6 @@ if TYPE_CHECKING:
     from rmbench.models.features import Standard, Table
 
 ROWS = 256  # that are multiplied at once
-PAIRS = ("hinge", "bradley-terry")
 CANCELS = (
     "A loss of pairs sees differences of scores, in which the bias cancels, and what both texts of every pair share: "
     "these weights are 0, and a score of 0 is no boundary."
@@ -121,7 +121,7 @@ def fit(judgements: Judgements, loss: str, options: Linear, fitting: Fitting) ->
     made = Made(
         tensors={"weight": weights.weight, "bias": np.array([weights.bias])},
         config={"architecture": "linear", "loss": loss, "bias": weights.bias, "weights": by_reward},
-        notes=(*([CANCELS] if loss in PAIRS else []), *_composite(by_reward)),
+        notes=(*([CANCELS] if loss in PAIR_LOSSES else []), *_composite(by_reward)),
     )
     return write(prepared, fitting, trained, made, begun=begun)
 
@@ -185,7 +185,7 @@ def _trained(prepared: Prepared, loss: str, options: Linear, fitting: Fitting) -
 
     from rmbench.models.training import reproducible, train
 
-    pairs = loss in PAIRS
+    pairs = loss in PAIR_LOSSES
     with reproducible(fitting.runtime):  # which puts the random state back that making a layer uses up
         module = torch.nn.Linear(prepared.width, 1, bias=not pairs)
         for one in module.parameters():

@@ -14,9 +14,10 @@ import numpy as np
 
 from rmbench.api import NoScore
 from rmbench.errors import InputError
+from rmbench.judged import PAIR_LOSSES
 from rmbench.models import checkpoint as checkpoints
 from rmbench.models.featured import Made, features_of, prepare, table_of, write
-from rmbench.models.linear import PAIRS, Learner
+from rmbench.models.linear import Learner
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -64,9 +65,9 @@ def fit(judgements: Judgements, loss: str, options: Mlp, fitting: Fitting) -> Pa
     from rmbench.models.training import reproducible, train
 
     begun = time.perf_counter()
-    prepared = prepare(judgements, options, fitting, widest=options.hidden[0])
+    prepared = prepare(judgements, options, fitting)
     with reproducible(fitting.runtime):
-        module = module_of(prepared.width, options, bias=loss not in PAIRS).to(fitting.runtime.device)
+        module = module_of(prepared.width, options, bias=loss not in PAIR_LOSSES).to(fitting.runtime.device)
     learner = Learner(module, prepared.tables, fitting.runtime.device)
     trained = train(learner, prepared.judgements, loss, options, fitting)
     layers = _layers(module)

@@ -9,6 +9,7 @@ from typing import Literal
 from rmbench.kernel.checks import choice, whole
 
 Schedule = Literal["constant", "linear", "cosine", "step", "exponential"]
+JUDGED_LOSSES = ("bradley-terry", "hinge", "squared", "cross-entropy")  # of models of judgements; the first by default
 SCHEDULES: tuple[Schedule, ...] = ("constant", "linear", "cosine", "step", "exponential")
 
 

@@ -12,17 +12,14 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from rmbench.errors import InputError
-from rmbench.kernel.models.files import HELP, object_of, wrong
-from rmbench.kernel.models.folder import Folder, inspect_tokenizer, positions
+from rmbench.kernel.models.files import HELP, wrong
+from rmbench.kernel.models.folder import Folder, positions
 from rmbench.kernel.models.forward import ModelError, check_weights
-from rmbench.kernel.models.load import COMPUTED, MASKS, check_vocabulary, load_tokenizer, offline, quiet
-from rmbench.kernel.models.load import _config as configuration
-from rmbench.kernel.models.weights import tensors_of, weights_of
+from rmbench.kernel.models.load import COMPUTED, MASKS, check_vocabulary, configuration, load_tokenizer, offline, quiet
 from rmbench.models.memory import check_memory
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
-    from pathlib import Path
 
     from rmbench.models.neural_options import Transformer
 
@@ -62,25 +59,6 @@ def size(options: Transformer, vocabulary: int) -> int:
     layer = 4 * (wide * wide + wide) + 2 * wide * inner + inner + wide + 4 * wide
     embeddings = (vocabulary + options.max_length + 2) * wide + 2 * wide
     return embeddings + options.layers * layer + wide * wide + wide + wide + 1
-
-
-def inspect(path: Path) -> Folder:
-    """Read what a folder holds, as the kernel does, a classification head or not.
-
-    Raises:
-        InputError: what must not be loaded, as ``kernel.models.folder.inspect``.
-    """
-    folder = inspect_tokenizer(path)
-    where = folder.path / "config.json"
-    config = object_of(where, "the model's configuration")
-    if not isinstance(config.get("model_type"), str):
-        raise wrong("has no model_type", where, "it names the architecture, such as llama or bert")
-    if config.get("quantization_config"):
-        raise wrong("the weights are quantised", where, "save them dequantised: float32, bfloat16 or float16")
-    if (folder.path / "adapter_config.json").exists():
-        raise wrong("holds an adapter", folder.path / "adapter_config.json", "merge it into the model and save that")
-    weights = weights_of(folder.path)
-    return Folder(folder.path, config, folder.tokenizer, tuple(weights), tensors_of(weights), folder.template)
 
 
 def loaded(folder: Folder, options: Transformer, device: str) -> tuple[Any, Any]:

@@ -15,12 +15,13 @@ import numpy as np
 from rmbench.api import NoScore
 from rmbench.errors import InputError
 from rmbench.kernel.models.encode import CUT, Encoded, Encoder, Format
+from rmbench.prompts import prompts_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from rmbench.api import Batch
-    from rmbench.judged import Judged, Judgements
+    from rmbench.judged import Judgements
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,15 +70,6 @@ class Reader:
         return Encoded(kept, len(head), len(ids) - len(kept))
 
 
-def prompts_of(batch: Batch) -> list[Any]:
-    """Return what a model sees of each row: the prompt, or the conversation where it is one."""
-    alone = [len(turns) == 1 and turns[0].role == "user" for turns in batch.messages]
-    return [
-        turns[0].content if one else [{"role": turn.role, "content": turn.content} for turn in turns]
-        for one, turns in zip(alone, batch.messages, strict=True)
-    ]
-
-
 def texts_of(judgements: Judgements) -> list[str]:
     """Return the texts of train that a tokenizer is learnt from: each turn once, and each response."""
     batch = judgements.train.batch
@@ -94,7 +86,8 @@ def read(judgements: Judgements, reader: Reader) -> Read:
     splits = {"train": judgements.train, "dev": judgements.dev}
     rows = {name: reader(split.batch) for name, split in splits.items()}
     notes = tuple(note for name in splits for note in _notes(name, rows[name], reader.max_length))
-    left = {name: _readable(split, rows[name]) for name, split in splits.items()}
+    lost = {name: {row for row, one in enumerate(rows[name]) if one.reason is not None} for name in splits}
+    left = {name: split.without(lost[name]) for name, split in splits.items()}
     if not left["train"].pairs and not any(target is not None for target in left["train"].targets):
         reasons = Counter(one.reason for one in rows["train"] if one.reason is not None)
         raise InputError(
@@ -102,18 +95,6 @@ def read(judgements: Judgements, reader: Reader) -> Read:
             where=judgements.task.name, help="raise max_length, or truncation = both",
         )  # fmt: skip
     return Read(replace(judgements, train=left["train"], dev=left["dev"]), rows, notes)
-
-
-def _readable(split: Judged, rows: Sequence[Encoded]) -> Judged:
-    fine = [one.reason is None for one in rows]
-    if all(fine):
-        return split
-    return replace(
-        split,
-        pairs=tuple(pair for pair in split.pairs if fine[pair.better] and fine[pair.worse]),
-        targets=tuple(target if ok else None for target, ok in zip(split.targets, fine, strict=True)),
-        good=tuple(good if ok else None for good, ok in zip(split.good, fine, strict=True)),
-    )
 
 
 def _notes(name: str, rows: Sequence[Encoded], max_length: int) -> list[str]:

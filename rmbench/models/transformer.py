@@ -18,8 +18,7 @@ import torch
 
 from rmbench.errors import InputError
 from rmbench.kernel.checks import choice, whole
-from rmbench.kernel.models.folder import TOKENIZER
-from rmbench.kernel.models.folder import inspect as inspect_classifier
+from rmbench.kernel.models.folder import TOKENIZER, inspect
 from rmbench.kernel.models.forward import DTYPES, TokenScorer
 from rmbench.kernel.models.load import check_vocabulary, load_tokenizer, offline, quiet
 from rmbench.kernel.models.load import load as load_classifier
@@ -73,7 +72,7 @@ def check(options: Transformer) -> None:
     if options.init is None:
         check_memory(0, pretrained.size(options, options.vocabulary), where="transformer")
     else:
-        pretrained.loaded(pretrained.inspect(options.init), options, "cpu")
+        pretrained.loaded(inspect(options.init, headless=True), options, "cpu")
 
 
 def fit(judgements: Judgements, loss: str, options: Transformer, fitting: Fitting) -> Path:
@@ -84,7 +83,7 @@ def fit(judgements: Judgements, loss: str, options: Transformer, fitting: Fittin
             can be read, no peft where adapters are asked for.
     """
     begun = time.perf_counter()
-    folder = None if options.init is None else pretrained.inspect(options.init)
+    folder = None if options.init is None else inspect(options.init, headless=True)
     if folder is None:
         check(options)
     with reproducible(fitting.runtime):
@@ -179,7 +178,7 @@ def load(folder: Path, runtime: Runtime) -> Scorer:
     if reading["pooling"] == "mean":
         tokenizer, score = _mean(folder, runtime, found)
     else:
-        loaded = load_classifier(inspect_classifier(folder), dtype=runtime.dtype, device=runtime.device)
+        loaded = load_classifier(inspect(folder), dtype=runtime.dtype, device=runtime.device)
         tokenizer = loaded.tokenizer
         pad = loaded.model.config.get_text_config().pad_token_id or tokenizer.pad_token_id or 0
         score = TokenScorer(loaded.model, pad_id=pad, device=runtime.device, dtype=runtime.dtype)
@@ -206,7 +205,7 @@ def _reading(config: Mapping[str, Any], folder: Path) -> Mapping[str, Any]:
 
 def _mean(folder: Path, runtime: Runtime, found: Checkpoint) -> tuple[Any, Score]:
     """Return the tokenizer of a checkpoint with mean pooling, and what scores token ids."""
-    files = pretrained.inspect(folder)
+    files = inspect(folder, headless=True)
     with offline(), quiet():
         model = pretrained.empty(files)
         tokenizer, _ = load_tokenizer(files)

@@ -132,7 +132,7 @@ def load(
         EnvironmentFault: the weights do not fit the free memory.
     """
     with offline(), quiet():
-        config = _config(folder)
+        config = configuration(folder)
         _check_memory(folder, config, dtype, device, kind=kind)
         notes: Sequence[tuple[str, str]] = ()
         if tokenizer is None:
@@ -142,7 +142,7 @@ def load(
     return Loaded(model, tokenizer, (*folder.notes, *notes))
 
 
-def _config(folder: Folder) -> Any:
+def configuration(folder: Folder) -> Any:
     """Return the configuration as transformers' own class, without what names code."""
     from transformers.models.auto.configuration_auto import CONFIG_MAPPING
 
