@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from rmbench.models.training import order
-from rmbench.trainers import estimators, updates
 from rmbench.policy import Decoding
+from rmbench.trainers import estimators, updates
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
