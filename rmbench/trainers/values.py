@@ -40,10 +40,7 @@ def n_step(rewards: Tensor, values: Tensor, mask: Tensor, *, gamma: float, n: in
     """Return n-step returns, (rows, T), 0 where masked (Sutton and Barto 2018, equation 7.1).
 
     G_t = sum over k < n of gamma^k r_{t+k}, plus gamma^n V_{t+n} where the row has a place t + n. The advantages of
-    actor-critic are G - V (Mnih et al. 2016).
-
-    Args:
-        n: from 1; at least T gives Monte-Carlo returns.
+    actor-critic are G - V (Mnih et al. 2016). ``n`` is at least 1; from T on these are Monte-Carlo returns.
     """
     _check(rewards, values, mask)
     rewards, values = (torch.where(mask.bool(), one, torch.zeros_like(one)) for one in (rewards, values))
@@ -106,6 +103,6 @@ def _discounted(steps: Tensor, rate: float) -> Tensor:
 
 
 def _check(rewards: Tensor, values: Tensor, mask: Tensor) -> None:
-    if not rewards.ndim == 2 or not rewards.shape == values.shape == mask.shape:  # noqa: PLR2004 - rows and places
+    if rewards.ndim != 2 or not rewards.shape == values.shape == mask.shape:  # noqa: PLR2004 - rows and places
         shapes = ", ".join(str(tuple(one.shape)) for one in (rewards, values, mask))
         raise ValueError(f"rewards, values and mask have shapes {shapes}, expected one shape (rows, T)")
