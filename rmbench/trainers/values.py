@@ -17,13 +17,6 @@ if TYPE_CHECKING:
 TINY = 1e-8  # below it a variance is none
 
 
-def at_end(scores: Tensor, mask: Tensor) -> Tensor:
-    """Return float (rows, T): each row's score (rows,) at its last token, 0 elsewhere and in rows without tokens."""
-    mask = mask.bool()
-    last = mask & ~torch.nn.functional.pad(mask[:, 1:], (0, 1))
-    return torch.where(last, scores[:, None].expand_as(last), torch.zeros((), dtype=scores.dtype, device=scores.device))
-
-
 def gae(rewards: Tensor, values: Tensor, mask: Tensor, *, gamma: float, lam: float) -> Tensor:
     """Return generalised advantage estimates, (rows, T), 0 where masked (Schulman et al. 2016, equations 11 to 16).
 
@@ -94,11 +87,9 @@ def whitened(advantages: Tensor, mask: Tensor) -> Tensor:
 
 def _discounted(steps: Tensor, rate: float) -> Tensor:
     """Return sum over l of rate^l steps_{t+l} of each place t."""
-    found = torch.zeros_like(steps)
-    ahead = torch.zeros_like(steps[:, 0]) if steps.shape[1] else None
-    for place in reversed(range(steps.shape[1])):
-        ahead = steps[:, place] + rate * ahead
-        found[:, place] = ahead
+    found = steps.clone()
+    for place in reversed(range(steps.shape[1] - 1)):
+        found[:, place] += rate * found[:, place + 1]
     return found
 
 

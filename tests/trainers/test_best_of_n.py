@@ -61,6 +61,15 @@ def test_ties_are_chosen_equally_often():
     assert expected_best([1.0, 1.0, 0.0], 2, [4.0, 8.0, 99.0]) == pytest.approx(6.0)
 
 
+def test_unscored_responses_are_never_chosen():
+    assert expected_best([None, 2.0, 4.0], 1) == pytest.approx(3.0)
+    # of the three pairs two hold the 4, one the 2 and the unscored one
+    assert expected_best([None, 2.0, 4.0], 2) == pytest.approx((4 + 4 + 2) / 3)
+    assert expected_best([1.0, 2.0, 4.0], 2, [9.0, 3.0, None]) == pytest.approx(3.0)
+    assert expected_best([None, None], 2) is None
+    assert expected_best([1.0, None], 1, [None, 5.0]) is None
+
+
 def test_it_has_no_bias():
     """Over all pools of 3 of a policy with known chances, the estimate's mean is the true value of best of 2."""
     rewards, chances = [0.0, 1.0, 5.0], [0.5, 0.3, 0.2]

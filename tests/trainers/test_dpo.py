@@ -74,7 +74,9 @@ def test_label_smoothing_is_trls(seed):
     """Of single pairs TRL's ``aot`` is the smoothed sigmoid loss: there is nothing to sort."""
     logp, ref, mask = drawn(seed, pairs=1)
     theirs = trl_loss(logp, ref, mask, kind="aot", beta=0.3, smoothing=0.2)
-    assert ours(logp, ref, mask, kind="sigmoid", beta=0.3, smoothing=0.2).item() == pytest.approx(theirs.item(), rel=1e-10)
+    assert ours(logp, ref, mask, kind="sigmoid", beta=0.3, smoothing=0.2).item() == pytest.approx(
+        theirs.item(), rel=1e-10
+    )
 
 
 def test_losses_by_hand():

@@ -8,7 +8,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from rmbench.trainers.values import at_end, explained_variance, gae, n_step, value_losses, whitened
+from rmbench.trainers.values import explained_variance, gae, n_step, value_losses, whitened
 
 MASK = torch.tensor([[True, True, True], [True, False, False]])
 
@@ -81,11 +81,6 @@ def test_the_two_meet_at_their_ends(episode, gamma):
     assert torch.allclose(gae(rewards, values, mask, gamma=gamma, lam=0.0), one)
     whole = n_step(rewards, values, mask, gamma=gamma, n=8) - values * mask
     assert torch.allclose(gae(rewards, values, mask, gamma=gamma, lam=1.0), whole)
-
-
-def test_scores_stand_at_the_last_token():
-    mask = torch.tensor([[True, True, False], [True, True, True], [False, False, False]])
-    assert at_end(torch.tensor([1.0, 2.0, 3.0]), mask).tolist() == [[0, 1, 0], [0, 0, 2], [0, 0, 0]]
 
 
 def test_value_losses_by_hand():
