@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from functools import lru_cache
 from itertools import product
 
 from rmbench.errors import InputError
@@ -56,6 +57,7 @@ WORLD = (
 NAMES = tuple(place.name for place in WORLD)
 
 
+@lru_cache(1000)
 def place_of(prompt: str) -> int:
     """Return which of ``WORLD`` a prompt names with its first word.
 
@@ -77,6 +79,7 @@ def text_of(letters: tuple[int, ...]) -> str:
     return " ".join(LETTERS[letter] for letter in letters)
 
 
+@lru_cache(1000)
 def letters_of(text: str) -> tuple[int, ...]:
     """Return a text's letters as token ids, however many there are.
 

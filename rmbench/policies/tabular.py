@@ -6,6 +6,7 @@ is the one parameter; after three letters comes the end, which is no parameter.
 
 from __future__ import annotations
 
+from functools import cache, lru_cache
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -69,13 +70,13 @@ class TabularAgent:
     def sample(self, samples: Sequence[Sample], n: int, decoding: Decoding, *, seed: int) -> list[tuple[Response, ...]]:
         """Draw n responses for each prompt; see ``Agent``. Beams search all responses, of which there are few."""
         places = np.array([place_of(sample.prompt) for sample in samples], dtype=np.int64)
-        logits = self._rows()
+        logits, limits = self._rows(), (decoding.max_tokens, decoding.stop)
         if decoding.beams > 1:
             best = {place: _search(logits[place], decoding) for place in set(places.tolist())}
-            return [(_response(best[place], decoding),) * n for place in places.tolist()]
+            return [(_response(best[place], *limits),) * n for place in places.tolist()]
         luck = np.random.default_rng(seed).random((len(samples), n, LONGEST + 1))  # in order: a place has its own
         drawn = _draw(logits, np.repeat(places, n), luck.reshape(-1, LONGEST + 1), decoding)
-        responses = [_response(tuple(row), decoding) for row in drawn.tolist()]
+        responses = [_response(tuple(row), *limits) for row in drawn.tolist()]
         return [tuple(responses[start : start + n]) for start in range(0, len(responses), n)]
 
     def forward(self, samples: Sequence[Sample] | None, responses: Sequence[Response]) -> Forward:
@@ -194,19 +195,21 @@ def _search(logits: Array, decoding: Decoding) -> tuple[int, ...]:
     return (*PREFIXES[int(np.argmax(scores))], END)
 
 
-def _states(ids: Sequence[int]) -> list[int]:
+@cache  # there are few
+def _states(ids: tuple[int, ...]) -> list[int]:
     """Return the prefix before each token."""
-    return [NUMBER[tuple(ids[:at])] for at in range(len(ids))]
+    return [NUMBER[ids[:at]] for at in range(len(ids))]
 
 
-def _response(drawn: Sequence[int], decoding: Decoding) -> Response:
+@lru_cache(1000)
+def _response(drawn: tuple[int, ...], most: int, stops: tuple[str, ...]) -> Response:
     """Return drawn tokens as a response: up to the end, the most tokens, or the letter that completes a stop text."""
-    whole = tuple(drawn[: drawn.index(END) + 1])[: decoding.max_tokens]
-    for most in range(1, len(whole) + 1):
-        text = _told(whole[:most]).text
-        places = [text.index(stop) for stop in decoding.stop if stop in text]
+    whole = drawn[: drawn.index(END) + 1][:most]
+    for length in range(1, len(whole) + 1) if stops else ():
+        text = _told(whole[:length]).text
+        places = [text.index(stop) for stop in stops if stop in text]
         if places:
-            return Response(text[: min(places)].rstrip(), whole[:most], finished=False)
+            return Response(text[: min(places)].rstrip(), whole[:length], finished=False)
     return _told(whole)
 
 
