@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any, cast
 import torch
 
 from rmbench.trainers import estimators, values
-from rmbench.trainers.critic import Valued, ValueHead, valued, value_head
+from rmbench.trainers.critic import Valued, ValueHead, value_head, valued
 from rmbench.trainers.loop import Course, run
 from rmbench.trainers.steps import Looker, Seen, learn, summary
 
@@ -46,18 +46,18 @@ def step(course: Course, number: int) -> dict[str, Any]:
     returns = advantages + seen.values
     if options.whiten:
         advantages = values.whitened(advantages, seen.mask)
-    looker = Looker(course, seen.rollout, seen.rows, old=seen.rollout.logp)
+    looker = Looker(course, seen.rollout, seen.rows, old=seen.logp)
     errors, tokens = torch.zeros_like(seen.rollout.rewards), int(seen.mask.sum())
 
     def loss(some: Sequence[int]) -> Tensor:
         now = looker.see(some)
-        error = values.value_losses(head(now.hidden), now.of(seen.values), now.of(returns), clip=0.0)
+        guess, before, wanted = (one / head.scale for one in (head(now.hidden), now.of(seen.values), now.of(returns)))
+        error = values.value_losses(guess, before, wanted, clip=0.0)
         errors[now.rows] = estimators.masked_sum(error.detach(), now.mask)
-        terms = -weights(now, looker, options) * now.of(advantages) * now.logp
+        terms = -weights(now, now.of(seen.logp), options) * now.of(advantages) * now.logp
         terms = terms + options.value_weight * error - options.entropy * now.entropy
-        if options.kl and options.kl_in == "loss":
-            ref = now.of(looker.rollout.ref_logp)
-            terms = terms + options.kl * estimators.KL[options.kl_estimator](now.logp, ref)
+        if options.kl and options.kl_in == "loss" and seen.ref_logp is not None:
+            terms = terms + options.kl * estimators.KL[options.kl_estimator](now.logp, now.of(seen.ref_logp))
         return estimators.masked_sum(terms, now.mask).sum() / tokens
 
     value = norm = None
@@ -76,9 +76,9 @@ def advantages_of(seen: Valued, options: ActorCritic) -> Tensor:
     return values.n_step(seen.rewards, seen.values, seen.mask, gamma=options.gamma, n=options.n) - seen.values
 
 
-def weights(now: Seen, looker: Looker, options: ActorCritic) -> Tensor:
+def weights(now: Seen, old: Tensor, options: ActorCritic) -> Tensor:
     """Return the importance weight of each token, or of its whole response: (some, t) or (some, 1)."""
-    logp, old = now.logp, now.of(looker.old)
+    logp = now.logp
     if options.importance_level == "sequence":
         logp, old = (estimators.masked_sum(one, now.mask)[:, None] for one in (logp, old))
     return estimators.importance_weights(logp, old, options.importance, options.importance_cap)

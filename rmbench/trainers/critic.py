@@ -21,12 +21,16 @@ if TYPE_CHECKING:
     from rmbench.trainers.critic_options import Critic
     from rmbench.trainers.rollouts import Rollout
 
+ALIKE = 1e-6  # a deviation below it is none
+
 
 class ValueHead(torch.nn.Module):
-    """Values (rows, T) of hidden states (rows, T, width); 0 at first.
+    """Values (rows, T) of hidden states (rows, T, width): shift + scale * rate * (weight . hidden + bias).
 
-    AdamW's steps do not depend on the size of the gradient, so a head that is multiplied by ``rate`` learns as one with
-    so many times the learning rate. Its own gradient is divided by it again, to count as before in the clipped norm.
+    Weight and bias are 0 at first. Shift and scale are what the first rewards say, so that neither their size nor their
+    mean has to be learnt: a constant reward has no advantage from the first step on. AdamW's steps do not depend on the
+    size of the gradient, so a head that is multiplied by ``rate`` learns as one with so many times the learning rate.
+    Its own gradient is divided by it again, to count as before in the clipped norm.
 
     Args:
         width: of the hidden states.
@@ -40,13 +44,26 @@ class ValueHead(torch.nn.Module):
         self.weight = torch.nn.Parameter(torch.zeros(1, width))
         self.bias = torch.nn.Parameter(torch.zeros(1))
         for parameter in (self.weight, self.bias):
-            parameter.register_hook(lambda gradient: gradient / rate)
+            parameter.register_hook(lambda gradient: gradient / rate)  # type: ignore[no-untyped-call]  # torch's has no types
+
+        self.shift: Tensor
+        self.scale: Tensor
+        self.register_buffer("shift", torch.zeros(()))
+        self.register_buffer("scale", torch.ones(()))
 
     def forward(self, hidden: Tensor) -> Tensor:
         """Return the values."""
         seen = hidden if self.reach else hidden.detach()
-        values: Tensor = self.rate * functional.linear(seen, self.weight, self.bias).squeeze(-1)
+        linear = functional.linear(seen, self.weight, self.bias).squeeze(-1)
+        values: Tensor = self.shift + self.scale * self.rate * linear
         return values
+
+    def begin(self, rewards: Tensor) -> None:
+        """Take shift and scale from the first rewards, (rows,): mean and deviation, 1 where they are all alike."""
+        if len(rewards):
+            spread = rewards.std(correction=0)
+            self.shift.copy_(rewards.mean())
+            self.scale.copy_(spread if spread > ALIKE else torch.ones_like(spread))
 
 
 def value_head(agent: Agent, judgements: Judgements, options: Critic, session: Session) -> ValueHead:
@@ -67,6 +84,8 @@ class Valued:
 
     Attributes:
         rollout: with the log-probabilities of the drawing policy.
+        logp: these.
+        ref_logp: those of the start; None where ``kl`` is 0.
         rows: those that were scored: these alone are learnt from.
         mask: True on their tokens.
         rewards: of tokens: a response's at its last one, less the KL penalty where that is in the reward.
@@ -74,6 +93,8 @@ class Valued:
     """
 
     rollout: Rollout
+    logp: Tensor
+    ref_logp: Tensor | None
     rows: list[int]
     mask: Tensor
     rewards: Tensor
@@ -89,20 +110,22 @@ def valued(course: Course, rollout: Rollout, *, kl: float) -> Valued:
         kl: coefficient of the penalty, by token (Ziegler et al. 2019, equation 2), where ``kl_in`` is ``reward``.
     """
     options = cast("Critic", course.options)
+    if course.step == 1 and options.value_weight:
+        cast("ValueHead", course.extra).begin(rollout.rewards[rollout.scored])
     old, logp = _looked(course, rollout)
     mask = rollout.mask & rollout.scored[:, None]
     rewards = estimators.at_end(rollout.rewards, rollout.mask)
     if kl and options.kl_in == "reward" and rollout.ref_logp is not None:
         rewards = rewards - kl * estimators.KL[options.kl_estimator](logp, rollout.ref_logp)
     return Valued(
-        replace(rollout, logp=logp), mask.any(1).nonzero()[:, 0].tolist(), mask,
+        replace(rollout, logp=logp), logp, rollout.ref_logp, mask.any(1).nonzero()[:, 0].tolist(), mask,
         torch.where(mask, rewards, 0.0), torch.where(mask, old, 0.0),
     )  # fmt: skip
 
 
 def _looked(course: Course, rollout: Rollout) -> tuple[Tensor, Tensor]:
     """Return values and log-probabilities of the tokens, without gradient, (rows, T)."""
-    head = cast("ValueHead", course.extra)
+    options, head = cast("Critic", course.options), cast("ValueHead", course.extra)
     length = rollout.mask.shape[1]
 
     def part(rows: Sequence[int]) -> tuple[Tensor, Tensor]:
@@ -110,7 +133,7 @@ def _looked(course: Course, rollout: Rollout) -> tuple[Tensor, Tensor]:
             seen = course.agent.forward(
                 [rollout.samples[row] for row in rows], [rollout.responses[row] for row in rows]
             )
-            logp = torch.where(seen.mask, estimators.logprobs(seen.logits, seen.ids, course.options.temperature), 0.0)
+            logp = torch.where(seen.mask, estimators.logprobs(seen.logits, seen.ids, options.temperature), 0.0)
             more = (0, length - logp.shape[1])  # a part of the rows may lack the longest response
             return functional.pad(head(seen.hidden), more), functional.pad(logp, more)
 

@@ -21,7 +21,8 @@ class Critic(OnPolicy):
 
     Attributes:
         lam: of generalised advantage estimation, 0 (one step, much bias) to 1 (Monte Carlo, much variance).
-        value_weight: weight of the value loss, from 0. At 0 no value is learnt: all stay 0, and advantages are returns.
+        value_weight: weight of the value loss, from 0; errors are in deviations of the first step's rewards. At 0 no
+            value is learnt: all stay 0, and advantages are returns.
         value_rate: learning rate of the value head, as a multiple of ``learning_rate``, above 0.
         value_reach: whether the value loss moves the policy's own layers too, or the value head alone.
         whiten: whether advantages have mean 0 and deviation 1 over the tokens of a step.
@@ -70,7 +71,7 @@ class Ppo(Critic):
         epochs: how often a rollout is learnt from, from 1.
         minibatches: parts of a rollout, an optimizer step each, from 1; at most as many as it has rows.
         epsilon: how far the ratio of a token's probability to the drawing policy's counts beyond 1, above 0, below 1.
-        value_clip: how far a value may be from the old one, in the reward's units; 0: any.
+        value_clip: how far a value may be from the old one, in deviations of the first step's rewards; 0: any.
         target_kl: nats a token from the drawing policy after which no further epoch is made; 0: none.
         kl_control: whether the coefficient ``kl`` stays (``fixed``) or is steered (``adaptive``, Ziegler et al. 2019).
         kl_target: nats a response from the start that ``adaptive`` steers to, above 0.

@@ -83,8 +83,3 @@ class BestOfN:
         number("temperature", self.temperature, above=0.0, most=100.0)
         if self.seconds is not None:
             number("seconds", self.seconds, above=0.0)
-
-
-def dpo_needs(options: Dpo) -> frozenset[str]:
-    """Return what ``dpo`` learns from: the reward, or the pairs of the task."""
-    return frozenset({"pairs" if options.pairs == "task" else "reward"})

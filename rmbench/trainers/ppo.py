@@ -9,19 +9,20 @@ estimates from a value head (Schulman et al. 2016), whitened. Then ``epochs`` pa
 
 less ``value_weight`` times the value loss (clipped as in the authors' own implementation) and ``kl`` times the KL
 estimate (where ``kl_in`` is ``loss``), plus ``entropy`` times the entropy. Rows without a score enter nothing. The
-epochs end early where the policy is ``target_kl`` nats a token from the one that drew. Left out on purpose: a network of
-its own for the values (the head reads the policy's last hidden state), and rewards over their running deviation.
+epochs end early where the policy is ``target_kl`` nats a token from the one that drew. Left out on purpose: a second
+network for the values (the head reads the policy's last hidden state), and rewards over their running deviation.
 """
 
 from __future__ import annotations
 
 import random
+from itertools import pairwise
 from typing import TYPE_CHECKING, Any, cast
 
 import torch
 
 from rmbench.trainers import estimators, values
-from rmbench.trainers.critic import ValueHead, valued, value_head
+from rmbench.trainers.critic import ValueHead, value_head, valued
 from rmbench.trainers.loop import Course, run
 from rmbench.trainers.steps import Looker, learn, summary
 
@@ -53,29 +54,30 @@ def step(course: Course, number: int) -> dict[str, Any]:
     returns = advantages + seen.values
     if options.whiten:
         advantages = values.whitened(advantages, seen.mask)
-    whole = Looker(course, seen.rollout, seen.rows, old=seen.rollout.logp)
+    whole = Looker(course, seen.rollout, seen.rows, old=seen.logp)
     told = {name: torch.zeros_like(seen.rollout.rewards) for name in ("clipped", "away", "value_loss")}
     loss = norm = None
     epochs = 0
     while epochs < options.epochs and seen.rows:
         for part in minibatches(seen.rows, options.minibatches, course.seed(f"epoch {epochs}", number)):
-            looker = Looker(course, seen.rollout, part, old=seen.rollout.logp)
+            looker = Looker(course, seen.rollout, part, old=seen.logp)
             tokens = int(seen.mask[part].sum())
 
             def part_loss(some: Sequence[int], looker: Looker = looker, tokens: int = tokens) -> Tensor:
                 now = looker.see(some)
-                log_ratio = now.logp - now.of(looker.old)
+                log_ratio = now.logp - now.of(seen.logp)
                 gain = estimators.clipped_surrogate(
                     log_ratio.exp(), now.of(advantages), options.epsilon, options.epsilon
                 )
-                error = values.value_losses(
-                    head(now.hidden), now.of(seen.values), now.of(returns), clip=options.value_clip
+                guess, before, wanted = (
+                    one / head.scale for one in (head(now.hidden), now.of(seen.values), now.of(returns))
                 )
+                error = values.value_losses(guess, before, wanted, clip=options.value_clip)
                 terms = -gain + options.value_weight * error - options.entropy * now.entropy
-                if kl and options.kl_in == "loss":
-                    terms = terms + kl * estimators.KL[options.kl_estimator](now.logp, now.of(looker.rollout.ref_logp))
+                if kl and options.kl_in == "loss" and seen.ref_logp is not None:
+                    terms = terms + kl * estimators.KL[options.kl_estimator](now.logp, now.of(seen.ref_logp))
                 beyond = ((log_ratio.exp() - 1).abs() > options.epsilon).float()
-                away = estimators.kl_k3(now.of(looker.old), now.logp)
+                away = estimators.kl_k3(now.of(seen.logp), now.logp)
                 for name, what in (("clipped", beyond), ("away", away), ("value_loss", error)):
                     told[name][now.rows] = estimators.masked_sum(what.detach(), now.mask)
                 return estimators.masked_sum(terms, now.mask).sum() / tokens
@@ -83,7 +85,8 @@ def step(course: Course, number: int) -> dict[str, Any]:
             loss, norm = learn(course, looker, number, part_loss)
             whole.entropy[part] = looker.entropy[part]
         epochs += 1
-        if options.target_kl and per_token(told["away"], seen.mask) > options.target_kl:
+        away = per_token(told["away"], seen.mask)
+        if options.target_kl and away is not None and away > options.target_kl:
             break
     row = summary(whole, loss, norm)
     if options.kl_control == "adaptive" and row["kl"] is not None:
@@ -101,7 +104,7 @@ def minibatches(rows: Sequence[int], count: int, seed: int) -> list[list[int]]:
     if count > 1:
         random.Random(seed).shuffle(order)  # noqa: S311 - an order, not a secret
     ends = [len(order) * part // count for part in range(count + 1)]
-    return [order[first:last] for first, last in zip(ends, ends[1:], strict=False) if first < last]
+    return [order[first:last] for first, last in pairwise(ends) if first < last]
 
 
 def adapted(coefficient: float, kl: float, target: float, rate: float) -> float:
