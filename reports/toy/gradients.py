@@ -118,7 +118,7 @@ def directions() -> Array:
 
 def estimates(
     options: OnPolicy, at: Array, *, start: Array | None = None, head: Array | None = None, look: int = 0,
-    numbers: Mapping[str, float] | None = None, seed: int = 1,
+    numbers: Mapping[str, float] | None = None, shift: float = 0.0, seed: int = 1,
 ) -> Measured:  # fmt: skip
     """Make one step of a trainer with a big batch and return the gradient of each group's responses.
 
@@ -129,6 +129,7 @@ def estimates(
         head: values (places, 40) of the critic, where there is one.
         look: 0 for the first update of the step, 1 for the second, which sees samples of an earlier policy.
         numbers: what the trainer remembers of earlier steps.
+        shift: added to every reward, which leaves the exact gradient as it is.
         seed: of the draws.
     """
     agent = world.agent(at, Recorder)
@@ -140,7 +141,7 @@ def estimates(
         return STEPS[type(options)](course, number)
 
     with tempfile.TemporaryDirectory() as folder:
-        session = world.session(Path(folder), at if start is None else start, seed=seed)
+        session = world.session(Path(folder), at if start is None else start, seed=seed, shift=shift)
         loop.run(agent, world.data(), options, session, step, extra=critic, reference=True)
     told, table = agent.looks[look]
     places = (told.hidden[:: options.group, 0].argmax(-1) // STATES).numpy()

@@ -30,9 +30,9 @@ def data() -> Judgements:
     return judgements.read(next(task for task in load_tasks(TASKS) if task.name == "toy"), seed=1)
 
 
-def score(samples: Sequence[Sample], texts: Sequence[str]) -> Scored:
-    """Return the toy reward of texts."""
-    return Scored(tuple(reward(sample.prompt, text) for sample, text in zip(samples, texts, strict=True)))
+def score(samples: Sequence[Sample], texts: Sequence[str], shift: float = 0.0) -> Scored:
+    """Return the toy reward of texts, plus a constant."""
+    return Scored(tuple(reward(sample.prompt, text) + shift for sample, text in zip(samples, texts, strict=True)))
 
 
 def agent(table: Any, kind: type[TabularAgent] = TabularAgent) -> TabularAgent:
@@ -47,12 +47,13 @@ def table(policy: TabularAgent) -> Any:
     return policy.module.logits.detach().double().numpy()[:-1].copy()
 
 
-def session(folder: Path, start: Any, *, seed: int = 1) -> Session:
+def session(folder: Path, start: Any, *, seed: int = 1, shift: float = 0.0) -> Session:
     """Return a session that rewards with the toy reward; ``start`` is the table that KL is measured to."""
     from rmbench.policies.tabular_options import Tabular
 
     return Session(
-        folder, {"name": "toy"}, Runtime(seed=seed), Tabular(), lambda: agent(start), score,
+        folder, {"name": "toy"}, Runtime(seed=seed), Tabular(), lambda: agent(start),
+        lambda samples, texts: score(samples, texts, shift),
         lambda samples, texts: {"toy": score(samples, texts)}, "toy",
     )  # fmt: skip
 

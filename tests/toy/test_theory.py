@@ -32,11 +32,6 @@ def early(report):
 
 
 @pytest.fixture(scope="module")
-def late(report):
-    return report.world.on_the_way(0.12)
-
-
-@pytest.fixture(scope="module")
 def start(report):
     return report.world.on_the_way(100.0, seed=1)
 
@@ -49,9 +44,9 @@ def far(measured, wanted):
     return np.abs(measured.errors(wanted)).max()
 
 
-def test_the_tables_are_where_they_are_said_to_be(early, late, start):
-    means = [toy.mean(toy.policy(table)) for table in (start, early, late)]
-    assert means == pytest.approx([0.09, 0.36, 0.82], abs=0.03)
+def test_the_tables_are_where_they_are_said_to_be(early, start):
+    means = [toy.mean(toy.policy(table)) for table in (start, early)]
+    assert means == pytest.approx([0.09, 0.36], abs=0.02)
 
 
 @pytest.mark.parametrize("group", [1, 4])
@@ -64,15 +59,21 @@ def test_reinforce_is_unbiased_with_every_baseline(report, early, baseline, grou
     assert far(found, 1.3 * found.exact) > WITHIN  # the test could tell
 
 
-def test_every_baseline_lowers_the_variance_once_the_reward_is_high(report, late):
-    gradients, mean = report.gradients, toy.mean(toy.policy(late))
-    plain, *others = (
-        gradients.estimates(settings(report, Reinforce, baseline=baseline), late, numbers={"moving_average": mean})
-        for baseline in ("none", "moving-average", "greedy", "leave-one-out")
-    )
-    for found in others:
-        assert found.variance < 0.8 * plain.variance
+def test_every_baseline_lowers_the_variance_that_a_shifted_reward_brings(report, early):
+    """A constant added to all rewards changes no gradient; without a baseline it is noise."""
+    mean = toy.mean(toy.policy(early)) + 1
+
+    def variance(baseline, shift):
+        options, numbers = settings(report, Reinforce, baseline=baseline), {"moving_average": mean - 1 + shift}
+        found = report.gradients.estimates(options, early, numbers=numbers, shift=shift)
         assert far(found, found.exact) < WITHIN
+        return found.variance
+
+    plain = variance("none", 1.0)
+    for baseline in ("moving-average", "greedy", "leave-one-out"):
+        shifted = variance(baseline, 1.0)
+        assert shifted < 0.7 * plain
+        assert shifted == pytest.approx(variance(baseline, 0.0), rel=1e-4)
 
 
 def test_a_greedy_baseline_is_worse_than_none_where_the_policy_is_far_from_greedy(report, early):
@@ -99,13 +100,15 @@ def test_an_exact_critic_leaves_no_bias(report, early, kind, options):
     assert far(found, found.exact / found.tokens) < WITHIN  # these two take the mean over tokens
 
 
-def test_a_critic_lowers_the_variance_and_trusting_it_lowers_it_more(report, late):
-    values, nothing = report.gradients.state_values(late), np.zeros((len(WORLD), 40))
+def test_a_critic_lowers_the_variance_and_trusting_it_lowers_it_more(report, early):
+    values, nothing = report.gradients.state_values(early) + 1, np.zeros((len(WORLD), 40))
     none, monte_carlo, one_step = (
-        report.gradients.estimates(settings(report, ActorCritic, lam=lam, **CRITIC), late, head=head).variance
+        report.gradients.estimates(
+            settings(report, ActorCritic, lam=lam, **CRITIC), early, head=head, shift=1.0
+        ).variance
         for head, lam in ((nothing, 1.0), (values, 1.0), (values, 0.0))
     )
-    assert one_step < 0.9 * monte_carlo < 0.6 * none
+    assert one_step < 0.9 * monte_carlo < 0.5 * none
 
 
 def test_a_wrong_critic_biases_all_but_monte_carlo(report, early):
@@ -141,7 +144,7 @@ def test_scaled_grpo_is_biased_as_enumeration_says(report, early):
     known = toy.gradient(early, scaled) / 4
     assert far(found, known) < WITHIN
     exact = found.exact * np.linalg.norm(known) / np.linalg.norm(found.exact)  # as long, so that direction alone counts
-    assert far(found, exact) > 3 * WITHIN
+    assert far(found, exact) > WITHIN
 
 
 def test_a_temperature_is_part_of_the_policy_that_is_trained(report, early):
