@@ -52,11 +52,12 @@ class Cache:
         found = (scores.softmax(3) @ values)[:, :, 0]
         asked, heights = self._asked(layer, query)
         share = torch.sigmoid(heights - scores.logsumexp(3))
-        return found.lerp_(asked, share)
+        both: Tensor = found.lerp_(asked, share)
+        return both
 
     def _asked(self, layer: int, query: Tensor) -> tuple[Tensor, Tensor]:
         """Return what queries find in their prompts, (rows, heads, head width), and the log-sums (rows, heads, 1)."""
-        rows, heads, width = query.shape
+        heads, width = query.shape[1:]
         if self.grid is not None:
             query = query.new_zeros(self.prompts * self.wide, heads, width).index_copy_(0, self.grid, query)
         scores = query.view(self.prompts, self.wide, heads, width).transpose(1, 2) @ self.keys[layer]
