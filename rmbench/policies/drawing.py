@@ -84,7 +84,7 @@ def _read(
     number = {place: row for row, place in enumerate(different)}
     taken = torch.tensor([number[place] for place, _ in rows], device=mask.device)
     lengths = mask.sum(1)
-    layers = found.past_key_values.layers
+    layers = found.cache.layers
     cache = Cache(
         [one.keys for one in layers], [one.values for one in layers], longest - lengths, prompt=taken, most=more
     )
