@@ -11,16 +11,18 @@ import numpy as np
 from rmbench import judgements, toy
 from rmbench.api import Runtime
 from rmbench.policies.tabular import TabularAgent
+from rmbench.policies.tabular_options import Tabular
 from rmbench.policy import Scored, Session
 from rmbench.tasks import load_tasks
 from rmbench.toy_world import FREE, VOCABULARY, reward
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from rmbench.api import Sample
     from rmbench.judged import Judgements
 
+REWARD = "toy"
 TASKS = Path(__file__).resolve().parent.parent.parent / "tasks"
 
 
@@ -47,14 +49,26 @@ def table(policy: TabularAgent) -> Any:
     return policy.module.logits.detach().double().numpy()[:-1].copy()
 
 
-def session(folder: Path, start: Any, *, seed: int = 1, shift: float = 0.0) -> Session:
-    """Return a session that rewards with the toy reward; ``start`` is the table that KL is measured to."""
-    from rmbench.policies.tabular_options import Tabular
+def session(
+    folder: Path, start: Any, *, seed: int = 1, shift: float = 0.0, watch: Callable[[], Mapping[str, float]] = dict
+) -> Session:
+    """Return a session that rewards with the toy reward.
+
+    Args:
+        folder: where it may write.
+        start: the table that KL is measured to.
+        seed: of the training.
+        shift: added to every reward.
+        watch: numbers that are to stand in the curve as those of judges.
+    """
+
+    def judge(samples: Sequence[Sample], texts: Sequence[str]) -> dict[str, Scored]:
+        watched = {name: Scored((value,) * len(texts)) for name, value in watch().items()}
+        return {REWARD: score(samples, texts, shift), **watched}
 
     return Session(
         folder, {"name": "toy"}, Runtime(seed=seed), Tabular(), lambda: agent(start),
-        lambda samples, texts: score(samples, texts, shift),
-        lambda samples, texts: {"toy": score(samples, texts)}, "toy",
+        lambda samples, texts: score(samples, texts, shift), judge, REWARD,
     )  # fmt: skip
 
 

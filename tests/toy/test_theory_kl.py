@@ -74,6 +74,16 @@ def test_k2_and_k3_in_the_reward_are_biased_as_enumeration_says(report, early, s
     assert far(found, toy.regularised_gradient(early, start, BETA)) > WITHIN
 
 
+@pytest.mark.parametrize("forward", [False, True])
+def test_where_kl_in_the_loss_settles_there_is_no_gradient(start, forward):
+    at = toy.settled(start, BETA, forward=forward)
+    log_p, log_q = toy.choices(at), toy.choices(start)
+    p, q = np.exp(log_p), np.exp(log_q)
+    here = p * (log_p - log_q - (p * (log_p - log_q)).sum(-1, keepdims=True))
+    assert np.abs(toy.gradient(at) - BETA * local(at, p - q if forward else here)).max() < 1e-12
+    assert np.abs(toy.regularised_gradient(at, start, BETA)).max() > 1e-3
+
+
 @pytest.mark.parametrize("name", ["k1", "k2", "k3"])
 def test_in_the_loss_each_estimator_is_another_penalty(report, early, start, name):
     """In expectation k1 adds nothing, k2 KL(p || q) and k3 KL(q || p) of tokens where the policy now goes."""
