@@ -86,7 +86,9 @@ class Speller:
 
     def save(self, folder):
         folder.mkdir(parents=True, exist_ok=True)
-        save_file({name: one.contiguous() for name, one in self.module.state_dict().items()}, folder / "model.safetensors")
+        save_file(
+            {name: one.contiguous() for name, one in self.module.state_dict().items()}, folder / "model.safetensors"
+        )
         (folder / "config.json").write_text(json.dumps({"model_type": "speller"}))
 
     def load(self, folder):
@@ -133,5 +135,11 @@ def session(folder, score=share_of_a, *, max_tokens=4, seed=1, **fields):
     fields.setdefault("start", Speller)
     fields.setdefault("judge", judge)
     return Session(
-        folder, {"name": "test"}, Runtime(seed=seed), Decoding(max_tokens=max_tokens), score=score, reward="share", **fields
+        folder,
+        {"name": "test"},
+        Runtime(seed=seed),
+        Decoding(max_tokens=max_tokens),
+        score=score,
+        reward="share",
+        **fields,
     )
