@@ -15,7 +15,7 @@ import pyarrow.parquet as pq
 from rmbench.api import Column
 from rmbench.errors import RunFolderError
 from rmbench.store import folder_name
-from rmbench.studies.rows import Rows, Scored
+from rmbench.studies.rows import NO_SEED, Rows, Scored
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -189,7 +189,15 @@ def load(run: RunFolder, manifest: Mapping[str, Any], task: Mapping[str, Any]) -
         rewards=_rewards(run, manifest, task),
         seed=manifest["resolved"]["seeds"][0], limit=manifest["resolved"]["limit"],
         prompts=tuple(table["prompt"].take(first).to_pylist()),
+        seeds=_seeds(table),
     )  # fmt: skip
+
+
+def _seeds(table: pa.Table) -> np.ndarray | None:
+    """Return the seed of the policy that wrote each row, -1 for a text of the data; None where all are."""
+    if "seed" not in table.column_names or table["seed"].null_count == table.num_rows:
+        return None
+    return np.asarray(table["seed"].cast(pa.int64()).fill_null(NO_SEED), dtype=np.int64)
 
 
 def brief(reason: str | None) -> str | None:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from rmbench.stats.resampling import counts, percentile_interval
+from rmbench.stats.resampling import counts, percentile_interval, resampled_sums
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -54,7 +54,8 @@ def interquartile_means(values: np.ndarray, weights: np.ndarray) -> np.ndarray:
     np.clip(upto, cut, size - cut, out=upto)
     kept = np.diff(upto, axis=1, prepend=cut)
     kept_size = (size - 2 * cut)[:, 0]
-    return np.divide(kept @ values, kept_size, out=np.full(len(weights), np.nan), where=kept_size > 0)
+    means = np.divide(kept @ values, kept_size, out=np.full(len(weights), np.nan), where=kept_size > 0)
+    return np.asarray(means)
 
 
 def probability_of_improvement(left: np.ndarray, right: np.ndarray) -> np.ndarray:
@@ -72,7 +73,7 @@ def probability_of_improvement(left: np.ndarray, right: np.ndarray) -> np.ndarra
     """
     above = left[:, None, :] > right[None, :, :]
     same = left[:, None, :] == right[None, :, :]
-    return above + same / 2.0
+    return np.asarray(above + same / 2.0)
 
 
 def run_weights(runs: int, *, seed: int, resamples: int = 1000) -> np.ndarray:
@@ -88,45 +89,64 @@ def run_weights(runs: int, *, seed: int, resamples: int = 1000) -> np.ndarray:
 
 
 def crossed_values(
-    tops: Sequence[np.ndarray], bottoms: Sequence[np.ndarray], *, seed: int, resamples: int = 1000
+    tops: Sequence[np.ndarray], bottoms: Sequence[np.ndarray], weights: Sequence[np.ndarray], *, seed: int
 ) -> list[np.ndarray]:
-    """Return sum(top) / sum(bottom) over seeds and prompts in every crossed resample, for each statistic.
+    """Return sum(top) / sum(bottom) over runs and prompts in every crossed resample, for each statistic.
 
     Args:
         tops: sums of each run and cluster of prompts, each float64 (runs, clusters); the runs may differ in number.
         bottoms: their weights (counts), of the same shapes.
-        seed: of the resamples.
-        resamples: how many.
+        weights: how often each resample holds each run (``run_weights``, or products of them), each (resamples, runs).
+        seed: of the prompts that are drawn.
 
     Returns:
         One float64 (resamples,) per statistic, NaN where nothing was drawn.
     """
-    clusters = tops[0].shape[1] if tops else 0
+    if not tops:
+        return []
+    resamples = len(weights[0])
     flat = [side for pair in zip(tops, bottoms, strict=True) for side in pair]
-    if not flat or not clusters:
-        return [np.full(resamples, np.nan) for _ in tops]
-    table = np.concatenate(flat).T
-    drawn = np.concatenate([block @ table for block in counts(clusters, seed=seed, resamples=resamples)])
-    parts = np.split(drawn, np.cumsum([len(side) for side in flat])[:-1], axis=1)
+    sums = resampled_sums(np.concatenate(flat).T, seed=seed, resamples=resamples)
+    parts = np.split(sums, np.cumsum([len(side) for side in flat])[:-1], axis=1)
     found = []
-    for over, under in zip(parts[::2], parts[1::2], strict=True):
-        weights = run_weights(over.shape[1], seed=seed, resamples=resamples)
-        bottom = (weights * under).sum(axis=1)
-        found.append(np.divide((weights * over).sum(axis=1), bottom, out=np.full(resamples, np.nan), where=bottom > 0))
+    for over, under, held in zip(parts[::2], parts[1::2], weights, strict=True):
+        bottom = (held * under).sum(axis=1)
+        found.append(np.divide((held * over).sum(axis=1), bottom, out=np.full(len(over), np.nan), where=bottom > 0))
     return found
 
 
 def crossed_intervals(
-    tops: Sequence[np.ndarray], bottoms: Sequence[np.ndarray], *, seed: int, resamples: int = 1000
+    tops: Sequence[np.ndarray],
+    bottoms: Sequence[np.ndarray],
+    weights: Sequence[np.ndarray] | None = None,
+    *,
+    seed: int,
+    resamples: int = 1000,
 ) -> list[Interval | None]:
     """Return the 95 % percentile interval of each of the ratios of `crossed_values`.
 
     None where fewer than two clusters of prompts have a weight: one prompt says nothing of how much prompts vary. With
-    one run only prompts are resampled.
+    one run only prompts are resampled. Without ``weights`` every row of a statistic is a run.
     """
-    values = crossed_values(tops, bottoms, seed=seed, resamples=resamples)
+    held = weights or [run_weights(len(top), seed=seed, resamples=resamples) for top in tops]
+    values = crossed_values(tops, bottoms, held, seed=seed)
     varied = [np.count_nonzero(bottom.any(axis=0)) > 1 for bottom in bottoms]
     return [percentile_interval(its) if varies else None for its, varies in zip(values, varied, strict=True)]
+
+
+def pair_weights(runs: int, others: int, *, together: bool, seed: int, resamples: int = 1000) -> np.ndarray:
+    """Return how often each resample holds each pair of runs: float64 (resamples, runs * others).
+
+    Args:
+        runs: of one side.
+        others: of the other.
+        together: whether both sides are of the same seeds, which then are drawn once for both.
+        seed: of the draws.
+        resamples: how many.
+    """
+    left = run_weights(runs, seed=seed, resamples=resamples)
+    right = left if together else run_weights(others, seed=seed + 1, resamples=resamples)
+    return np.asarray((left[:, :, None] * right[:, None, :]).reshape(resamples, runs * others))
 
 
 def interquartile_interval(

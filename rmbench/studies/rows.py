@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from rmbench.api import Column, Unscored
 
 PROTOCOL = 1
+NO_SEED = -1
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +57,7 @@ class Rows:
             preference's own subset, else its sample's, else None.
         rewards: by name, in suite order, null rewards last.
         seed, limit: of the run (seed of every resampling).
+        seeds: seed of the policy that wrote each row, int64 (n,), -1 for a text of the data; None where all are.
     """
 
     task: str
@@ -84,3 +86,4 @@ class Rows:
     seed: int = 1
     limit: int | None = None
     prompts: tuple[str, ...] = ()
+    seeds: np.ndarray | None = None

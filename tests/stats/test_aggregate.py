@@ -13,6 +13,7 @@ from rmbench.stats.aggregate import (
     interquartile_interval,
     interquartile_mean,
     interquartile_means,
+    pair_weights,
     probability_of_improvement,
     run_weights,
 )
@@ -71,10 +72,19 @@ def test_run_weights_keep_the_number_of_runs_and_are_the_same_each_time():
     assert (run_weights(1, seed=5, resamples=4) == 1).all()
 
 
+def test_pairs_of_the_same_seeds_are_drawn_together():
+    own = run_weights(2, seed=4, resamples=50)
+    pairs = pair_weights(2, 2, together=True, seed=4, resamples=50).reshape(50, 2, 2)
+    assert (pairs == own[:, :, None] * own[:, None, :]).all()
+    apart = pair_weights(2, 3, together=False, seed=4, resamples=50)
+    assert apart.shape == (50, 6)
+    assert (apart.sum(axis=1) == 6).all()
+
+
 def test_crossed_values_draw_whole_seeds():
     # Prompts that do not differ: all that varies is which seeds are drawn.
     tops = np.array([[1.0, 1.0], [2.0, 2.0], [6.0, 6.0]])
-    (values,) = crossed_values([tops], [np.ones((3, 2))], seed=1, resamples=500)
+    (values,) = crossed_values([tops], [np.ones((3, 2))], [run_weights(3, seed=1, resamples=500)], seed=1)
     sums = {1 + 1 + 1, 1 + 1 + 2, 1 + 2 + 2, 2 + 2 + 2, 1 + 1 + 6, 1 + 2 + 6, 2 + 2 + 6, 1 + 6 + 6, 2 + 6 + 6, 18}
     assert {round(float(value) * 3) for value in values} <= sums
     assert np.mean(values == 6.0) == pytest.approx(1 / 27, abs=0.02)
@@ -82,7 +92,7 @@ def test_crossed_values_draw_whole_seeds():
 
 def test_crossed_values_of_one_seed_draw_prompts_alone():
     tops = np.array([[0.0, 1.0, 2.0, 3.0]])
-    (values,) = crossed_values([tops], [np.ones((1, 4))], seed=1, resamples=4000)
+    (values,) = crossed_values([tops], [np.ones((1, 4))], [run_weights(1, seed=1, resamples=4000)], seed=1)
     assert values.mean() == pytest.approx(1.5, abs=0.05)
     assert values.std() == pytest.approx(np.std([0, 1, 2, 3]) / 2, rel=0.05)
 
