@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import json
-import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from rmbench.errors import RunFolderError
 from rmbench.store import folder_name
 from rmbench.studies.rows import NO_SEED
 
@@ -147,27 +144,3 @@ def less(left: Sheet, right: Sheet) -> Sheet:
     """Return the differences where both sides have a number."""
     ok = left.ok & right.ok
     return Sheet(np.where(ok, left.values - right.values, 0.0), ok)
-
-
-def read_lines(path: Path) -> list[dict[str, Any]]:
-    """Return the objects of a JSON Lines file, none where there is no file.
-
-    Raises:
-        RunFolderError: it is damaged.
-    """
-    if not path.is_file():
-        return []
-    try:
-        found = [json.loads(line) for line in path.read_bytes().split(b"\n") if line.strip()]
-    except ValueError as error:
-        raise RunFolderError(f"is damaged: {error}", where=str(path), help="rmbench run --resume redoes it") from error
-    if not all(isinstance(row, dict) for row in found):
-        raise RunFolderError("is damaged: a line is no object", where=str(path), help="rmbench run --resume redoes it")
-    return found
-
-
-def finite(value: object) -> float | None:
-    """Return a number that can be written, None for anything else."""
-    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
-        return None
-    return float(value)

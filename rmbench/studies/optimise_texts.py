@@ -10,7 +10,8 @@ import numpy as np
 
 from rmbench.studies.clusters import exact_mean
 from rmbench.studies.corpus import corpus
-from rmbench.studies.entries import Sheet, finite, read_lines
+from rmbench.studies.entries import Sheet
+from rmbench.studies.figures import finite, read_lines
 from rmbench.studies.optimise_means import NO_OUTPUT, OPTIMISE, about, mean_of, numbers
 
 if TYPE_CHECKING:
