@@ -16,6 +16,7 @@ from rmbench.studies.clusters import RESAMPLES, exact_mean
 from rmbench.studies.entries import Sheet, beside, entries, outputs, scores
 from rmbench.studies.optimise_curves import curves, pools
 from rmbench.studies.optimise_hacked import hacked
+from rmbench.studies.optimise_judges import independence
 from rmbench.studies.optimise_means import (
     SEEDS_AND_PROMPTS,
     about,
@@ -45,7 +46,8 @@ def optimise(run: RunFolder, manifest: Mapping[str, Any], rows: Rows) -> list[Re
     For every entry and its optimised reward (aspect ``optimised``) and judges (aspect ``judge``): ``mean`` and, where
     it has a start, ``gain``, of each seed and over seeds, where also ``interquartile-mean`` and ``interquartile-gain``
     (Agarwal et al. 2021) and ``probability-of-improvement`` over the start and over supervised-only entries
-    (``against``); ``judged-gain`` and ``hacked``. Without a reward: ``kl``, ``length``, ``distinct-2``, ``finished``,
+    (``against``); ``judged-gain``, ``hacked`` and
+    ``independent-judges``. Without a reward: ``kl``, ``length``, ``distinct-2``, ``finished``,
     ``bleu``, ``chrf``, ``rouge-1/2/l``. From the training: curves by ``step``, ``best-of-n`` and scaling fits.
     """
     field = field_of(run.path, rows, [outputs(rows, entry) for entry in entries(manifest, rows.task)])
@@ -57,6 +59,7 @@ def optimise(run: RunFolder, manifest: Mapping[str, Any], rows: Rows) -> list[Re
         *_improvements(field),
         *judged_gains(field),
         *hacked(field, rewarded),
+        *independence(field, manifest),
         *texts(field),
         *curves(field),
         *pools(field),

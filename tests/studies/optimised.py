@@ -25,10 +25,10 @@ def train(name, reward_name, judges=("gold",), **changed):
     return entry(name, **{**given, **changed})
 
 
-def manifest(entries, rewards=("proxy", "gold"), **changed):
+def manifest(entries, rewards=("proxy", "gold"), *, uses=None, **changed):
     resolved = {
         "tasks": [], "studies": ["score", "optimise"], "seeds": [1], "limit": None, "training": entries,
-        "rewards": [{"name": name, "null": False, "oracle": False} for name in rewards],
+        "rewards": [{"name": name, "null": False, "oracle": False, "uses": (uses or {}).get(name, [])} for name in rewards],
     }  # fmt: skip
     return {"resolved": resolved, "failures": {}, **changed}
 

@@ -1,5 +1,7 @@
 """The optimise study by hand: means, gains, who is better, what is hacked, judged gains."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from optimised import PROMPTS, SEEDS, entry, flat, rows_of, small, study, train
@@ -197,3 +199,23 @@ def test_unscored_outputs_are_counted_and_enter_nothing(tmp_path):
 
 def test_numbers_are_the_same_each_time(tmp_path):
     assert study(tmp_path, PLAN, simple()) == study(tmp_path, PLAN, simple())
+
+
+def test_judges_that_are_the_reward_are_named(tmp_path):
+    plan = [PLAN[0], train("rl", "proxy", judges=["gold", "twin", "part", "mix"])]
+    names = ("proxy", "gold", "twin", "part", "mix")
+    rows = small({name: {**both("base", flat(0.0)), **both("rl", flat(1.0))} for name in names})
+    twin = replace(rows.rewards["twin"], signature=rows.rewards["proxy"].signature)
+    rows = replace(rows, rewards={**rows.rewards, "twin": twin})
+    found = study(tmp_path, plan, rows, uses={"proxy": ["inner"], "inner": ["part"], "mix": ["proxy"]})
+    row = only(found, metric="independent-judges")
+    assert (row.value, row.n, row.system, row.reward) == (1.0, 4, "rl", "proxy")
+    assert row.reason == (
+        "gold differs from proxy; twin is the reward under another name; part is a part of the reward; "
+        "mix uses the reward"
+    )
+
+
+def test_a_reward_that_judges_itself_is_said(tmp_path):
+    row = only(study(tmp_path, [PLAN[0], train("rl", "proxy", judges=[])], simple()), metric="independent-judges")
+    assert (row.value, row.reason) == (0.0, "nothing but proxy itself judges rl")
