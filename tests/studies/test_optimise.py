@@ -203,7 +203,7 @@ def test_numbers_are_the_same_each_time(tmp_path):
 
 def test_judges_that_are_the_reward_are_named(tmp_path):
     plan = [PLAN[0], train("rl", "proxy", judges=["gold", "twin", "part", "mix"])]
-    names = ("proxy", "gold", "twin", "part", "mix")
+    names = ("proxy", "gold", "twin", "part", "mix", "inner")
     rows = small({name: {**both("base", flat(0.0)), **both("rl", flat(1.0))} for name in names})
     twin = replace(rows.rewards["twin"], signature=rows.rewards["proxy"].signature)
     rows = replace(rows, rewards={**rows.rewards, "twin": twin})
