@@ -73,7 +73,7 @@ def drift_graphs(rows: Sequence[Result]) -> Iterable[Graphs]:
         scores = dict.fromkeys(
             row.reward or "" for row in rows if row.system in systems and row.metric.startswith("scaling-")
         )
-        for score in sorted(scores, key=lambda name, own=proxy: name != own):
+        for score in (*(name for name in scores if name == proxy), *(name for name in scores if name != proxy)):
             series = tuple(one for system in systems for one in _drift(rows, system, score))
             if any(not one.fitted for one in series):
                 panels.append(Graph(score if score == proxy else f"{proxy}: {score}", "root of KL", "gain", series))

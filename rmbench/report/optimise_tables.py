@@ -81,7 +81,8 @@ def fits_table(rows: Sequence[Result]) -> Iterable[Table]:
     }  # fmt: skip
     words = (
         "Gain over the start at distance d, the root of the KL: d (alpha - beta d) for best-of-n, "
-        "d (alpha - beta log d) for RL (Gao et al. 2022). Alpha is how fast a score rises at first, beta how fast that wears off."
+        "d (alpha - beta log d) for RL (Gao et al. 2022). Alpha is how fast a score rises at first, beta how fast that "
+        "wears off."
     )
     frame = Frame("Over-optimisation, fitted", words, corner="policy, score, form", folded=True)
     filed = [Filed(f"{_of(row)}, {row.aspect}", row.metric, heads[row.metric], row, ranked=False) for row in own
