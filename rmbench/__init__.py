@@ -19,6 +19,7 @@ from rmbench.api import (
 )
 from rmbench.errors import EnvironmentFault, InputError, PluginError, RMBenchError, RunFolderError
 from rmbench.judged import Fitting, Interrupted, Judged, Judgements, Pair, RewardModel
+from rmbench.policy import Agent, Decoding, Forward, Policy, Response, Scored, Session, Trained, Trainer
 from rmbench.version import __version__
 
 if TYPE_CHECKING:
@@ -51,10 +52,13 @@ def __getattr__(name: str) -> Any:
 
 
 __all__ = [
+    "Agent",
     "Batch",
     "Candidate",
+    "Decoding",
     "EnvironmentFault",
     "Fitting",
+    "Forward",
     "InputError",
     "Interrupted",
     "Judged",
@@ -64,8 +68,10 @@ __all__ = [
     "NoScore",
     "Pair",
     "PluginError",
+    "Policy",
     "Preference",
     "RMBenchError",
+    "Response",
     "Result",
     "Reward",
     "RewardModel",
@@ -73,7 +79,11 @@ __all__ = [
     "RunFolderError",
     "Runtime",
     "Sample",
+    "Scored",
+    "Session",
     "Task",
+    "Trained",
+    "Trainer",
     "Turn",
     "__version__",
     "from_trl",

@@ -11,6 +11,7 @@ if TYPE_CHECKING:
 
     from rmbench.api import Metric, Reward, Task
     from rmbench.judged import RewardModel
+    from rmbench.policy import Policy, Trainer
     from rmbench.runs import Run
 
 PROJECT = "rmbench"
@@ -33,6 +34,18 @@ def rmbench_rewards() -> Iterable[Reward]:
 @hookspec
 def rmbench_reward_models() -> Iterable[RewardModel]:
     """Give what can be fitted on human judgements and then gives a score (provisional)."""
+    return ()
+
+
+@hookspec
+def rmbench_policies() -> Iterable[Policy]:
+    """Give what generates texts and can be trained (provisional)."""
+    return ()
+
+
+@hookspec
+def rmbench_trainers() -> Iterable[Trainer]:
+    """Give what improves a policy, with a score or without one (provisional)."""
     return ()
 
 

@@ -15,6 +15,7 @@ from rmbench import guard, hookspecs
 from rmbench.api import NAME, Metric, Reward, Task
 from rmbench.errors import InputError, PluginError, did_you_mean
 from rmbench.judged import RewardModel
+from rmbench.policy import Policy, Trainer
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -22,9 +23,12 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 BUILTIN = "rmbench:builtin"
-GIVES: dict[str, tuple[str, type[Reward | RewardModel | Task | Metric]]] = {
+PLURALS = {"policy": "policies"}
+GIVES: dict[str, tuple[str, type[Reward | RewardModel | Policy | Trainer | Task | Metric]]] = {
     "rmbench_rewards": ("reward", Reward),
     "rmbench_reward_models": ("reward-model", RewardModel),
+    "rmbench_policies": ("policy", Policy),
+    "rmbench_trainers": ("trainer", Trainer),
     "rmbench_tasks": ("task", Task),
     "rmbench_metrics": ("metric", Metric),
 }
@@ -66,15 +70,18 @@ class Catalog:
     plugins: list[Plugin] = field(default_factory=list)
     rewards: dict[str, list[Provided[Reward]]] = field(default_factory=dict)
     reward_models: dict[str, list[Provided[RewardModel]]] = field(default_factory=dict)
+    policies: dict[str, list[Provided[Policy]]] = field(default_factory=dict)
+    trainers: dict[str, list[Provided[Trainer]]] = field(default_factory=dict)
     tasks: dict[str, list[Provided[Task]]] = field(default_factory=dict)
     metrics: dict[str, list[Provided[Metric]]] = field(default_factory=dict)
     warnings: list[str] = field(default_factory=list)
     modules: list[Any] = field(default_factory=list)
 
     def table(self, what: str) -> dict[str, list[Provided[Any]]]:
-        """Return the mapping of one kind: reward, reward-model, task or metric."""
+        """Return the mapping of one kind: reward, reward-model, policy, trainer, task or metric."""
         tables: dict[str, Any] = {
-            "reward": self.rewards, "reward-model": self.reward_models, "task": self.tasks, "metric": self.metrics,
+            "reward": self.rewards, "reward-model": self.reward_models, "policy": self.policies,
+            "trainer": self.trainers, "task": self.tasks, "metric": self.metrics,
         }  # fmt: skip
         found: dict[str, list[Provided[Any]]] = tables[what]
         return found
@@ -114,7 +121,8 @@ class Catalog:
         note = "".join(f"; {p} could not be loaded" for p in broken)
         advice = did_you_mean(guard.plain(name), self.table(what))
         return InputError(
-            f"no {what} is called {guard.plain(name)!r}", help=f"{advice}{note} (see `rmbench list {what}s`)"
+            f"no {what} is called {guard.plain(name)!r}",
+            help=f"{advice}{note} (see `rmbench list {PLURALS.get(what, what + 's')}`)",
         )
 
 
@@ -149,7 +157,9 @@ def _collect(module: Any) -> dict[str, list[Any]]:
                 raise TypeError(f"{hook} gave {type(value).__name__}, expected {kind.__name__}")
             if not NAME.fullmatch(value.name):
                 raise ValueError(f"{what} name {value.name!r} does not match {NAME.pattern}")
-            if isinstance(value, Reward | RewardModel):  # what has no signature cannot be listed or checked
+            if isinstance(
+                value, Reward | RewardModel | Policy | Trainer
+            ):  # what has no signature cannot be listed or checked
                 inspect.signature(value.build if isinstance(value, Reward) else value.options)
         names = [value.name for value in values]
         if len(set(names)) != len(names):

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from rmbench.options import Option
     from rmbench.plugins import Catalog, Plugin
 
+OPTION_RECORDS = {"reward model": "reward-model", "policy": "policy", "trainer": "trainer"}  # options are a dataclass
 KINDS = ("tasks", "rewards", "reward-models", "policies", "trainers", "metrics", "suites", "plugins")
 
 
@@ -61,6 +62,18 @@ def _reward_models(catalog: Catalog) -> list[dict[str, Any]]:
         }
         for name in sorted(catalog.reward_models)
         for given in catalog.reward_models[name]
+    ]  # fmt: skip
+
+
+def _trained(catalog: Catalog, what: str) -> list[dict[str, Any]]:
+    table = catalog.table(what)
+    return [
+        {
+            "name": name, "kind": what, **_who(given.plugin), "version": given.value.version,
+            "doc": _doc(given.value.doc or given.value.options.__doc__), "options": _options(given.value.options),
+        }
+        for name in sorted(table)
+        for given in table[name]
     ]  # fmt: skip
 
 
@@ -150,6 +163,8 @@ def rows_of(what: str | None, catalog: Catalog) -> list[dict[str, Any]]:
     tables: dict[str, Any] = {
         "rewards": lambda: _rewards(catalog),
         "reward-models": lambda: _reward_models(catalog),
+        "policies": lambda: _trained(catalog, "policy"),
+        "trainers": lambda: _trained(catalog, "trainer"),
         "tasks": lambda: _tasks(catalog),
         "metrics": lambda: _metrics(catalog),
         "suites": _suites,
@@ -190,7 +205,10 @@ def list_(
 
 def show(
     name: Annotated[
-        str, typer.Argument(help="A reward, reward model, task, metric, suite or plugin; or the folder of a fit.")
+        str,
+        typer.Argument(
+            help="A reward, reward model, policy, trainer, task, metric, suite or plugin; or the folder of a fit."
+        ),
     ],
     as_json: Annotated[bool, typer.Option("--json", help="An object.")] = False,
 ) -> None:
@@ -261,9 +279,10 @@ def _show(row: dict[str, Any], catalog: Catalog) -> None:
     if row["kind"] == "reward":
         given = next(g for g in catalog.rewards[row["name"]] if g.plugin.distribution == row["distribution"])
         doc = inspect.getdoc(given.value.build) or "no description"
-    if row["kind"] == "reward model":
-        model = next(g for g in catalog.reward_models[row["name"]] if g.plugin.distribution == row["distribution"])
-        doc = _docs(model.value.options)
+    if row["kind"] in OPTION_RECORDS:
+        table = catalog.table(OPTION_RECORDS[row["kind"]])[row["name"]]
+        model = next(g for g in table if g.plugin.distribution == row["distribution"])
+        doc = "\n\n".join(filter(None, (getattr(model.value, "doc", ""), _docs(model.value.options))))
     lines += [doc, ""]
     if row["kind"] == "reward":
         lines += _oracle(given.value, catalog)

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from rmbench.store import folder_name
-from rmbench.studies.rows import NO_SEED
+
+NO_ROW = -1
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -101,12 +102,13 @@ class Outputs:
 def outputs(rows: Rows, entry: Entry) -> Outputs:
     """Find the rows of an entry: those of its name and seed (of its name alone, where it stands once for all)."""
     known = {name: at for at, name in enumerate(rows.systems)}
+    seeds = np.array([NO_ROW if seed is None else seed for seed in rows.written], dtype=np.int64)
     mine = rows.system == known[entry.name] if entry.name in known else np.zeros(len(rows.system), dtype=bool)
     found, places = [], []
     for seed in entry.seeds:
-        own = np.flatnonzero(mine if seed is None or rows.seeds is None else mine & (rows.seeds == seed))
+        own = np.flatnonzero(mine if seed is None or not len(seeds) else mine & (seeds == seed))
         if len(own):
-            place = np.full(len(rows.ids), NO_SEED, dtype=np.int64)
+            place = np.full(len(rows.ids), NO_ROW, dtype=np.int64)
             place[rows.sample[own[::-1]]] = own[::-1]  # of several the first
             found.append(seed)
             places.append(place)
@@ -118,7 +120,7 @@ def beside(start: Outputs, seeds: Sequence[int | None]) -> np.ndarray:
 
     A seed that the start does not have, where it has several, has -1 everywhere.
     """
-    none = np.full(start.place.shape[1], NO_SEED, dtype=np.int64)
+    none = np.full(start.place.shape[1], NO_ROW, dtype=np.int64)
     only = start.place[0] if len(start.entry.seeds) == 1 and len(start.seeds) == 1 else none
     own = dict(zip(start.seeds, start.place, strict=True))
     return np.array([own.get(seed, only) for seed in seeds], dtype=np.int64).reshape(len(seeds), len(none))

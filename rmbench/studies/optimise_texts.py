@@ -128,5 +128,5 @@ def _narrowed(rows: Rows, names: Mapping[str, Any], places: Sequence[np.ndarray]
     return replace(
         rows, sample=rows.sample[kept], candidate=rows.candidate[kept], systems=tuple(names),
         system=np.array([at for _, at in taken], dtype=np.int64), texts=tuple(rows.texts[row] for row in kept.tolist()),
-        human={}, rewards={}, seeds=None,
+        human={}, rewards={}, written=(),
     )  # fmt: skip

@@ -13,7 +13,6 @@ if TYPE_CHECKING:
     from rmbench.api import Column, Unscored
 
 PROTOCOL = 1
-NO_SEED = -1
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,7 +56,7 @@ class Rows:
             preference's own subset, else its sample's, else None.
         rewards: by name, in suite order, null rewards last.
         seed, limit: of the run (seed of every resampling).
-        seeds: seed of the policy that wrote each row, int64 (n,), -1 for a text of the data; None where all are.
+        written: seed of the policy of the suite that wrote each row, None for a text of the data, shape (n,).
     """
 
     task: str
@@ -86,4 +85,4 @@ class Rows:
     seed: int = 1
     limit: int | None = None
     prompts: tuple[str, ...] = ()
-    seeds: np.ndarray | None = None
+    written: tuple[int | None, ...] = ()

@@ -2,7 +2,6 @@
 
 import json
 
-import numpy as np
 from small_rows import make_rows, reward
 
 from rmbench.store import RunFolder
@@ -41,9 +40,9 @@ def rows_of(table, rewards, *, prompts=PROMPTS, references=True, **changed):
     for name, by_key in rewards.items():
         values = [by_key.get(key, [None] * prompts)[at] for at in range(prompts) for key in keys]
         made.append(reward(name, values))
-    seeds = np.array([seed or -1 for _ in range(prompts) for _, seed in keys], dtype=np.int64)
+    seeds = tuple(seed for _ in range(prompts) for _, seed in keys)
     told = {"references": [("a b c d",)] * prompts} if references else {}
-    return make_rows(samples, made, **told, **{"seeds": seeds, **changed})
+    return make_rows(samples, made, **told, **{"written": seeds, **changed})
 
 
 def flat(*values):

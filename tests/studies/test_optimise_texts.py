@@ -165,7 +165,7 @@ def test_a_damaged_file_says_which(tmp_path):
 
 def test_tabular_policies_are_told_exactly(tmp_path, monkeypatch):
     given = types.SimpleNamespace(
-        expected=lambda folder: {"seed-1": 0.25, "seed-2": 0.75}[folder.name], optimum=lambda: 0.875
+        expected=lambda folder, best: {"seed-1": 0.25, "seed-2": 0.75}[folder.name] * best, optimum=lambda: 0.875
     )
     monkeypatch.setitem(sys.modules, "rmbench.toy", given)
     plan = [entry("base", task="toy", use="tabular"), train("rl", "proxy", task="toy", use="tabular")]
@@ -173,6 +173,17 @@ def test_tabular_policies_are_told_exactly(tmp_path, monkeypatch):
     assert only(found, metric="expected-reward", system="rl", seed=2).value == 0.75
     assert only(found, metric="expected-reward", system="rl", seed=None).value == 0.5
     assert only(found, metric="optimum", system="rl").value == 0.875
+
+
+def test_a_policy_that_chooses_by_the_toys_reward_is_told_as_it_chooses(tmp_path, monkeypatch):
+    given = types.SimpleNamespace(expected=lambda folder, best: best / 10, optimum=lambda: 1.0)
+    monkeypatch.setitem(sys.modules, "rmbench.toy", given)
+    plan = [entry("base", task="toy", use="tabular"), train("rl", "toy", task="toy", use="tabular")]
+    scores = {name: {key: flat(0.0) for key in KEYS} for name in ("toy", "gold")}
+    lines = [{"id": "s0", "scores": {"toy": [0.0, 1.0, 0.5]}, "words": [1, 1, 1]}]
+    found = study(tmp_path, plan, small(scores, task="toy"), files("rl", "pool", lines))
+    assert only(found, metric="expected-reward", system="rl", seed=1).value == pytest.approx(0.3)
+    assert only(found, metric="expected-reward", system="base", seed=1).value == pytest.approx(0.1)
 
 
 def agreed(result, values, **changed):
