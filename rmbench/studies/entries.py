@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from rmbench.parts import brief
 from rmbench.store import folder_name
 
 NO_ROW = -1
@@ -75,7 +76,7 @@ def _entry(given: Mapping[str, Any], rewards: Sequence[str], failures: Mapping[s
         name=given["name"], use=given["use"], trainer=given.get("trainer"), policy=given.get("policy"),
         task=given["task"], reward=reward, judges=tuple(judges),
         seeds=tuple(given.get("seeds") or (None,)), signature=given.get("signature") or given["name"],
-        chooser=options.get("best_by") or reward, failure=failures.get(given["name"]),
+        chooser=options.get("best_by") or reward, failure=brief(failures.get(given["name"])),
     )  # fmt: skip
 
 
