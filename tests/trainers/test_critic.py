@@ -2,11 +2,12 @@
 
 import pytest
 import torch
+from enumerable import Enumerable, exact_gradient, reward_of
 from practice import SHORT, Recorded, check_resumed, gradients, known_rows, picky, rows, trained, weights
-from spelling import Speller, bits, share_of_a
+from spelling import Speller, bits, data, sample, session, share_of_a
 
 from rmbench.policy import Scored
-from rmbench.trainers import actor_critic, reinforce
+from rmbench.trainers import actor_critic, ppo, reinforce
 from rmbench.trainers.critic import ValueHead
 from rmbench.trainers.critic_options import ActorCritic, Ppo
 from rmbench.trainers.options import Reinforce
@@ -76,6 +77,42 @@ def test_without_values_it_follows_reinforce(tmp_path, options):
     other, _ = trained(reinforce, Reinforce(baseline="none", **keys), tmp_path / "b")
     share = 6 / (rows(tmp_path / "a")[0]["length"] * 6)  # of rows and tokens, over which the two take means
     assert torch.allclose(gradients(agent), gradients(other) * share, atol=1e-6)
+
+
+STILL = {
+    "steps": 60,
+    "batch": 64,
+    "group": 4,
+    "learning_rate": 1e-12,
+    "clip": 0.0,
+    "evaluations": 1,
+    "evaluation_prompts": 1,
+}
+
+
+@pytest.mark.parametrize(
+    ("module", "options"),
+    [
+        (actor_critic, ActorCritic(lam=1.0, whiten=False, value_reach=False, value_rate=1e10, kl=0.3, **STILL)),
+        (actor_critic, ActorCritic(advantage="n-step", n=2, whiten=False, value_weight=0.0, kl=0.0, **STILL)),
+        (ppo, Ppo(lam=1.0, whiten=False, value_reach=False, value_rate=1e10, epochs=1, kl=0.3, **STILL)),
+    ],
+)
+def test_the_gradient_is_the_exact_one_in_expectation(tmp_path, module, options):
+    """Of a policy that stands still and whose responses can be enumerated; its values learn meanwhile, and add no bias."""
+    agent, found = Enumerable(1), []
+    agent.module.logits.register_hook(lambda grad: found.append(grad.clone()))
+    task = data([sample(at, f"prompt {at}") for at in range(4)])
+    given = session(
+        tmp_path, lambda _, texts: Scored(tuple(reward_of(text) for text in texts)), start=lambda: Enumerable(2),
+        max_tokens=2, judge=lambda *_: {},
+    )  # fmt: skip
+    module.train(agent, task, options, given)
+    exact = exact_gradient(agent, Enumerable(2), kl=options.kl) / 2  # the loss is a mean over two tokens
+    assert torch.allclose(torch.stack(found).mean(0), exact, atol=0.01)
+    assert exact.abs().max() > 0.05
+    if options.value_weight:
+        assert rows(tmp_path)[-1]["explained_variance"] > 0.01
 
 
 @pytest.mark.parametrize("options", [{"advantage": "gae"}, {"advantage": "n-step", "n": 2}])
