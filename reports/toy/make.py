@@ -56,9 +56,10 @@ def spread(values: Sequence[float]) -> Row:
 def convergence(effort: Effort) -> list[Row]:
     """Return the exact expected reward of every trainer on the way, beside the best that it can come to."""
     rows = []
-    references = float(
-        np.mean([world.score([s], [text]).values[0] for s in world.data().train.samples for text in s.references])
-    )
+    pays = [
+        world.score([sample], [text]).values[0] for sample in world.data().train.samples for text in sample.references
+    ]
+    references = float(np.mean([value for value in pays if value is not None]))
     for name, options in courses.trainers(effort.steps).items():
         found = courses.every(options, effort.seeds)
         curve = [{"step": step, **spread([c.expected[at] for c in found])} for at, step in enumerate(found[0].steps)]
@@ -153,7 +154,8 @@ def estimators(effort: Effort) -> list[Row]:
         *((f"reinforce, {name}", Reinforce(**{**common, "baseline": name}), None)
           for name in ("none", "moving-average", "greedy", "leave-one-out")),
         ("actor-critic, critic 0, lambda 1", ActorCritic(lam=1.0, **critic), nothing),
-        *((f"actor-critic, exact critic, lambda {lam:g}", ActorCritic(lam=lam, **critic), exact) for lam in (1.0, 0.95, 0.0)),
+        *((f"actor-critic, exact critic, lambda {lam:g}", ActorCritic(lam=lam, **critic), exact)
+          for lam in (1.0, 0.95, 0.0)),
         *((f"actor-critic, wrong critic, lambda {lam:g}", ActorCritic(lam=lam, **critic), wrong) for lam in (1.0, 0.0)),
         ("ppo, first epoch, exact critic", Ppo(epochs=1, **critic), exact),
         ("grpo, not scaled, dr_grpo", Grpo(**{**common, "scale": "none", "normalisation": "dr_grpo"}), None),

@@ -29,11 +29,14 @@ def _head(numbers: Row) -> str:
     seeds = len(numbers["seeds"])
     return f"""# The toy world: theory, checked
 
-Made by `python reports/toy/make.py`; all numbers stand in numbers.json. The task `toy` has five prompts with forty possible responses each (`tasks/toy/README.md`), so that the expected reward of a policy, its gradient and its
-optimum are sums over a list and not estimates. Every number below that is called exact is such a sum (`rmbench/toy.py`); ranges are over {seeds} seeds. What stands here says something about the trainers' arithmetic and
-nothing about language: a table generalises nothing.
+Made by `python reports/toy/make.py`; all numbers stand in numbers.json. The task `toy` has five prompts with forty
+possible responses each (`tasks/toy/README.md`), so that the expected reward of a policy, its gradient and its
+optimum are sums over a list and not estimates. Every number below that is called exact is such a sum
+(`rmbench/toy.py`); ranges are over {seeds} seeds. What stands here says something about the trainers' arithmetic
+and nothing about language: a table generalises nothing.
 
-The best expected reward is **{numbers["optimum"]:.4g}**, that of the uniform start {numbers["uniform"]:.4g}. At each place a *lure* pays half of the best or more and is usually nearer."""
+The best expected reward is **{numbers["optimum"]:.4g}**, that of the uniform start {numbers["uniform"]:.4g}. At
+each place a *lure* pays half of the best or more and is usually nearer."""
 
 
 def _convergence(numbers: Row) -> str:
@@ -48,8 +51,10 @@ def _convergence(numbers: Row) -> str:
     heads = ["trainer", "at a tenth", "at three tenths", "at the end", "its optimum", "left", "greedy", "KL"]
     return f"""## Every trainer comes to its optimum
 
-Exact expected reward of the policy, sampled at temperature 1, after {numbers["steps"]} steps of 15 prompts (learning rate 0.1, 0.03 for ppo, which makes four updates a step; entropy bonus 0.02 where there is one;
-KL to the start free). The optimum of `sft` is that of its references, of which half are the best response. `dpo` draws its pairs from the policy as it is.
+Exact expected reward of the policy, sampled at temperature 1, after {numbers["steps"]} steps of 15 prompts
+(learning rate 0.1, 0.03 for ppo, which makes four updates a step; entropy bonus 0.02 where there is one; KL to the
+start free). The optimum of `sft` is that of its references, of which half are the best response. `dpo` draws its
+pairs from the policy as it is.
 
 {table(heads, rows)}
 
@@ -62,12 +67,13 @@ def _at(curve: Sequence[Row], step: float) -> Row:
 
 def _best(numbers: Row) -> str:
     rows = [
-        [str(row["n"]), f"{row['expected']:.4f}", f"{row['kl']:.4f}", f"{row['bound']:.4f}"]
+        [str(row["n"]), f"{row['expected']:.4f}", f"{max(0.0, row['kl']):.4f}", f"{row['bound']:.4f}"]
         for row in numbers["best_of_n"]
     ]
     return f"""## Best-of-n, exactly
 
-Of the uniform policy. log n - (n - 1) / n is an upper bound of the KL divergence (Beirami et al. 2024), far from it where rewards tie and the best response is drawn anyway.
+Of the uniform policy. log n - (n - 1) / n is an upper bound of the KL divergence (Beirami et al. 2024), far from it
+where rewards tie and the best response is drawn anyway.
 
 {table(["n", "expected reward", "KL", "log n - (n - 1) / n"], rows)}"""
 
@@ -79,8 +85,9 @@ def _schedules(numbers: Row) -> str:
     ]  # fmt: skip
     return f"""## Learning-rate schedules
 
-REINFORCE with leave-one-out, two responses to each of 15 prompts, a high rate (0.3) and KL in the reward (0.2): what is left of the exact optimum of E[r] - 0.2 KL, {numbers["schedules"][0]["optimum"]:.4f}, and KL to the
-policy that has it. A constant rate keeps the noise of its last steps, a falling one settles.
+REINFORCE with leave-one-out, two responses to each of 15 prompts, a high rate (0.3) and KL in the reward (0.2):
+what is left of the exact optimum of E[r] - 0.2 KL, {numbers["schedules"][0]["optimum"]:.4f}, and KL to the policy
+that has it. A constant rate keeps the noise of its last steps, a falling one settles.
 
 {table(["schedule", "objective left", "KL to the exact optimum"], rows)}"""
 
@@ -94,7 +101,8 @@ def _entropies(numbers: Row) -> str:
     heads = ["entropy bonus", "expected reward", "exact", "greedy", "places not at the best response"]
     return f"""## Entropy bonus
 
-REINFORCE with leave-one-out, four responses to each of 5 prompts, rate 0.3 (cosine): few enough that a lure can catch it. *Exact* is where the bonus settles if nothing is caught: p = exp(Q / bonus) / Z at every prefix, by
+REINFORCE with leave-one-out, four responses to each of 5 prompts, rate 0.3 (cosine): few enough that a lure can
+catch it. *Exact* is where the bonus settles if nothing is caught: p = exp(Q / bonus) / Z at every prefix, by
 backward induction, since the bonus in the loss counts the entropy of the tokens at hand and not of those to come.
 
 {table(heads, rows)}"""
@@ -113,9 +121,11 @@ def _penalties(numbers: Row) -> str:
     heads = ["KL", "coefficient", "reward", "settles at", "optimum", "KL reached", "settles at", "optimum"]
     return f"""## KL to the start, against the exact regularised optimum
 
-REINFORCE with leave-one-out, eight responses to each of 15 prompts, cosine. *Optimum* is that of E[r] - coefficient KL over whole responses, start * exp(r / coefficient) / Z; *settles at* is where the expected gradient of
-that very penalty is even with the reward's. **Only k1 in the reward has the optimum.** In the loss k1 is no penalty at all (its expected gradient is 0); k2 is KL(p || q) and k3 KL(q || p) of each token with the visits
-held fixed, so both come to another policy, and to less reward or more KL than the objective that one may think of.
+REINFORCE with leave-one-out, eight responses to each of 15 prompts, cosine. *Optimum* is that of E[r] - coefficient
+KL over whole responses, start * exp(r / coefficient) / Z; *settles at* is where the expected gradient of that very
+penalty is even with the reward's. **Only k1 in the reward has the optimum.** In the loss k1 is no penalty at all
+(its expected gradient is 0); k2 is KL(p || q) and k3 KL(q || p) of each token with the visits held fixed, so both
+come to another policy, and to less reward or more KL than the objective that one may think of.
 
 {table(heads, rows)}
 
@@ -127,14 +137,19 @@ def _estimators(numbers: Row) -> str:
     for row in numbers["estimators"]:
         shifted = "" if row["shifted"] is None else f"{row['shifted']:.4f}"
         rows.append([
-            row["estimator"], f"{row['scale']:.3f}", f"{row['bias']:.3f}", f"{row['errors']:.1f}", f"{row['variance']:.4f}", shifted,
+            row["estimator"], f"{row['scale']:.3f}", f"{row['bias']:.3f}", f"{row['errors']:.1f}",
+            f"{row['variance']:.4f}", shifted,
         ])  # fmt: skip
     heads = ["estimator", "scale", "bias", "standard errors", "variance", "reward + 1"]
     return f"""## Bias and variance of each estimator
 
-One step of each trainer with {numbers["responses"]:,} responses (groups of four) at one table (expected reward 0.36). *Scale* is the length of the mean along the exact gradient (actor-critic and ppo divide by tokens, GRPO by
-`max_tokens` or lengths, and its group mean holds the response itself); *bias* is what is left once that is divided out, relative to the exact gradient, sampling noise among it; *standard errors* the furthest of 100 fixed
-directions from the scaled exact gradient: below 4 there is no sign of bias. *Variance* is that of one response (trace), in the exact gradient's scale, *reward + 1* the same where a constant is added to every reward, which
-changes no gradient. KL rows (coefficient 0.3) are against the exact gradient of the regularised objective. Tests hold all of this: tests/toy/test_theory.py, tests/toy/test_theory_kl.py.
+One step of each trainer with {numbers["responses"]:,} responses (groups of four) at one table (expected reward
+0.36). *Scale* is the length of the mean along the exact gradient (actor-critic and ppo divide by tokens, GRPO by
+`max_tokens` or lengths, and its group mean holds the response itself); *bias* is what is left once that is divided
+out, relative to the exact gradient, sampling noise among it; *standard errors* the furthest of 100 fixed directions
+from the scaled exact gradient: below 4 there is no sign of bias. *Variance* is that of one response (trace), in the
+exact gradient's scale, *reward + 1* the same where a constant is added to every reward, which changes no gradient.
+KL rows (coefficient 0.3) are unscaled, against the exact gradient of the regularised objective. Tests hold this:
+tests/toy/test_theory.py, tests/toy/test_theory_kl.py.
 
 {table(heads, rows)}"""
