@@ -6,7 +6,10 @@ README.md (words and tables), numbers.json, convergence.svg, coefficients.svg. -
 from __future__ import annotations
 
 import argparse
+import json
 import sys
+import tempfile
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -38,14 +41,15 @@ EARLY, NEAR, BETA = 0.3, 100.0, 0.3
 
 @dataclass(frozen=True, slots=True)
 class Effort:
-    """How much is done: steps of a training, seeds, responses of a measured gradient."""
+    """How much is done: steps of a training, seeds (few for KL penalties), responses of a measured gradient."""
 
     steps: int = 300
     seeds: tuple[int, ...] = (1, 2, 3, 4, 5)
-    responses: int = 48_000
+    few: tuple[int, ...] = (1, 2, 3)
+    responses: int = 24_000
 
 
-QUICK = Effort(steps=6, seeds=(1, 2), responses=240)
+QUICK = Effort(steps=6, seeds=(1, 2), few=(1,), responses=240)
 
 
 def spread(values: Sequence[float]) -> Row:
@@ -72,7 +76,7 @@ def convergence(effort: Effort) -> list[Row]:
     return rows
 
 
-def best_of_n() -> list[Row]:
+def best_of_n(_: Effort) -> list[Row]:
     """Return what is true of the best of n responses of the uniform policy."""
     logp = toy.policy(toy.uniform())
     found = [(n, toy.best_of(logp, n)) for n in SIZES]
@@ -122,7 +126,7 @@ def penalties(effort: Effort) -> list[Row]:
     rows = []
     for name in courses.PLACES:
         for beta in courses.PENALTIES:
-            found = courses.every(courses.penalised(name, beta, effort.steps), effort.seeds)
+            found = courses.every(courses.penalised(name, beta, effort.steps), effort.few)
             best, own = toy.regularised(reference, beta), _settled(name, beta)
             rows.append({
                 "penalty": name, "beta": beta, "expected": spread([c.expected[-1] for c in found]),
@@ -201,13 +205,27 @@ def _shifted(at: Any, options: Any, head: Any, scale: float) -> float:
     return gradients.estimates(options, at, head=values, numbers=numbers, shift=1.0).variance / scale**2
 
 
-def make(effort: Effort, out: Path) -> None:
+PARTS: Mapping[str, Callable[[Effort], list[Row]]] = {
+    "convergence": convergence, "best_of_n": best_of_n, "schedules": schedules, "entropies": entropies,
+    "penalties": penalties, "estimators": estimators,
+}  # fmt: skip
+
+
+def part(name: str, effort: Effort, work: Path) -> list[Row]:
+    """Return a part's rows: those that are kept, else made and kept."""
+    kept = work / f"{name}.json"
+    if not kept.is_file():
+        write_whole(kept, canonical(PARTS[name](effort)))
+    rows: list[Row] = json.loads(kept.read_bytes())
+    return rows
+
+
+def make(effort: Effort, work: Path, out: Path) -> None:
     """Do everything and write the folder."""
     numbers = {
         "optimum": toy.optimum(), "uniform": toy.mean(toy.policy(toy.uniform())), "steps": effort.steps,
-        "seeds": list(effort.seeds), "responses": effort.responses, "convergence": convergence(effort),
-        "best_of_n": best_of_n(), "schedules": schedules(effort), "entropies": entropies(effort),
-        "penalties": penalties(effort), "estimators": estimators(effort),
+        "seeds": list(effort.seeds), "responses": effort.responses,
+        **{name: part(name, effort, work) for name in PARTS},
     }  # fmt: skip
     write_whole(out / "numbers.json", canonical(numbers))
     write_whole(out / "README.md", page.page(numbers).encode())
@@ -220,12 +238,23 @@ def main() -> None:
     """Make the folder."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--out", type=Path, default=HERE)
+    parser.add_argument("--work", type=Path, help="where parts are kept, so that what was interrupted goes on")
+    parser.add_argument("--part", choices=list(PARTS), help="make this part alone, into --work")
     parser.add_argument("--quick", action="store_true", help="few steps, seeds and responses: the numbers mean nothing")
     given = parser.parse_args()
     if given.quick and given.out == HERE:
         parser.error("--quick needs an --out of its own")
-    given.out.mkdir(parents=True, exist_ok=True)
-    make(QUICK if given.quick else Effort(), given.out)
+    if given.part and given.work is None:
+        parser.error("--part needs --work")
+    effort = QUICK if given.quick else Effort()
+    with tempfile.TemporaryDirectory() as temporary:
+        work = given.work or Path(temporary)
+        for folder in (work, given.out):
+            folder.mkdir(parents=True, exist_ok=True)
+        if given.part:
+            part(given.part, effort, work)
+        else:
+            make(effort, work, given.out)
 
 
 if __name__ == "__main__":
