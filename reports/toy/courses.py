@@ -17,7 +17,7 @@ from rmbench.trainers.options import Grpo, Reinforce, Sft
 from rmbench.trainers.pair_options import Dpo
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     from numpy.typing import NDArray
 

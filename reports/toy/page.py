@@ -32,8 +32,8 @@ def _head(numbers: Row) -> str:
 Made by `python reports/toy/make.py`; all numbers stand in numbers.json. The task `toy` has five prompts with forty
 possible responses each (`tasks/toy/README.md`), so that the expected reward of a policy, its gradient and its
 optimum are sums over a list and not estimates. Every number below that is called exact is such a sum
-(`rmbench/toy.py`); ranges are over {seeds} seeds (three for KL). What stands here says something about the trainers' arithmetic
-and nothing about language: a table generalises nothing.
+(`rmbench/toy.py`); ranges are over {seeds} seeds (three for KL). What stands here says something about the trainers'
+arithmetic and nothing about language: a table generalises nothing.
 
 The best expected reward is **{numbers["optimum"]:.4g}**, that of the uniform start {numbers["uniform"]:.4g}. At
 each place a *lure* pays half of the best or more and is usually nearer."""
