@@ -138,8 +138,9 @@ def settled(reference: Any, beta: float, *, forward: bool = False) -> Array:
 
 
 def _tilted(prior: Array, gains: Array, beta: float) -> Array:
-    found: Array = prior * np.exp((gains - gains.max(axis=1, keepdims=True)) / beta)
-    return found / found.sum(axis=1, keepdims=True)
+    tilted = prior * np.exp((gains - gains.max(axis=1, keepdims=True)) / beta)
+    found: Array = tilted / tilted.sum(axis=1, keepdims=True)
+    return found
 
 
 def _balanced(prior: Array, gains: Array, beta: float) -> Array:
@@ -150,8 +151,9 @@ def _balanced(prior: Array, gains: Array, beta: float) -> Array:
         middle = (low + high) / 2
         too_much = (beta * prior / (middle - gains)).sum(axis=1, keepdims=True) > 1
         low, high = np.where(too_much, middle, low), np.where(too_much, high, middle)
-    found: Array = beta * prior / (high - gains)
-    return found / found.sum(axis=1, keepdims=True)
+    even = beta * prior / (high - gains)
+    found: Array = even / even.sum(axis=1, keepdims=True)
+    return found
 
 
 def best_of(logp: Array, n: int) -> Array:
