@@ -56,16 +56,16 @@ COLUMNS = {
 }  # fmt: skip
 ABOUT = (
     "`tiny` (Llama, 3 layers, width 128, {parameters:,} weights) after {steps:,} steps of `sft` on {task} "
-    "({training_seconds:.0f} s of one thread's processor time) writes {prompts} test prompts, at most {most} tokens each. "
-    "BLEU and chrF are the corpus's (sacrebleu), ROUGE-L the mean of the reward `rouge-l`; distinct-2 is the share of word "
-    "pairs that are distinct among all; seconds are of one thread's processor time. Best of {best}: of so many draws at "
-    "temperature 1 the one whose tokens the policy itself finds likeliest on average, which needs no reward and no "
-    "reference."
+    "({training_seconds:.0f} s of one thread's processor time) writes {prompts} test prompts, at most {most} tokens "
+    "each. BLEU and chrF are the corpus's (sacrebleu), ROUGE-L the mean of the reward `rouge-l`; distinct-2 is the "
+    "share of word pairs that are distinct among all; seconds are of one thread's processor time. Best of {best}: of "
+    "so many draws at temperature 1 the one whose tokens the policy itself finds likeliest on average, which needs no "
+    "reward and no reference."
 )
 LOOPS = (
-    "16 prompts with 8 responses each (greedy: one), same weights and same draws, medians of {pairs} interleaved runs in "
-    "one thread's processor time. The loop was written because of this: it reads a prompt once for all of its responses, "
-    "writes keys and values into their place, and leaves rows at their end out."
+    "16 prompts with 8 responses each (greedy: one), same weights and same draws, medians of {pairs} interleaved runs "
+    "in one thread's processor time. The loop was written because of this: it reads a prompt once for all of its "
+    "responses, writes keys and values into their place, and leaves rows at their end out."
 )
 PAIRS = 5  # interleaved runs of each loop
 
