@@ -113,7 +113,13 @@ def test_importance_weights_count_from_the_second_update_on(tmp_path):
     losses = []
     for importance in ("none", "truncated", "clipped"):
         options = Reinforce(
-            **{**OPTIONS, "steps": 2}, updates=3, importance=importance, importance_cap=1.1, baseline="none", kl=0.0
+            **{**OPTIONS, "steps": 2},
+            updates=3,
+            importance=importance,
+            importance_cap=1.1,
+            baseline="leave-one-out",
+            group=4,
+            kl=0.0,
         )
         reinforce.train(Speller(), copies(), options, session(tmp_path / importance))
         losses.append([row["loss"] for row in read(tmp_path / importance, "log.jsonl")])
