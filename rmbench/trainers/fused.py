@@ -36,7 +36,7 @@ def logprobs_and_entropy(
     Returns:
         Two tensors (...), through which gradients flow to the logits, once.
     """
-    found: tuple[Tensor, Tensor] = _Fused.apply(logits, ids, temperature, entropy)
+    found: tuple[Tensor, Tensor] = _Fused.apply(logits, ids, temperature, entropy)  # type: ignore[no-untyped-call]
     return found
 
 
@@ -64,9 +64,9 @@ class _Fused(Function):
         return logp.reshape(ids.shape), spread.reshape(ids.shape)
 
     @staticmethod
-    @once_differentiable  # type: ignore[untyped-decorator]
+    @once_differentiable
     def backward(ctx: Any, of_logp: Tensor, of_entropy: Tensor) -> tuple[Tensor, None, None, None]:
-        """D log p(i) / d x_v = ([v = i] - p_v) / T; dH / d x_v = -p_v (log p_v + H) / T, x the logits."""
+        """Return dL/dx, x the logits: d log p(i) / dx_v = ([v = i] - p_v) / T; dH / dx_v = -p_v (log p_v + H) / T."""
         flat, wanted, logp, spread = ctx.saved_tensors
         scale = 1 / ctx.temperature
         of_logp, of_entropy = of_logp.reshape(-1, 1) * scale, of_entropy.reshape(-1, 1) * scale
