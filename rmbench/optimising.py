@@ -168,7 +168,7 @@ class Trainings:
             "kept": not entry.contents,  # what a folder of the user's holds is not copied
             "reward": entry.reward, "judges": list(dict.fromkeys(asked)),
             "test": limits if entry.task.name in self.sources else None,
-            "runtime": asdict(replace(self.runtime, seed=job.seed, dtype="float32")),  # small steps are lost in bfloat16
+            "runtime": asdict(replace(self.runtime, seed=job.seed, dtype="float32")),  # bfloat16 loses small steps
         }  # fmt: skip
 
     def _weights(self, entry: Entry, seed: int) -> str | None:
