@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from rmbench.errors import InputError
 from rmbench.models.training import order
 from rmbench.trainers import rollouts, updates
 
@@ -115,7 +116,16 @@ class Course:
         return random.Random(f"{self.session.runtime.seed}/{what}/{step}").getrandbits(48)  # noqa: S311 - no secret
 
     def prompts(self, step: int) -> list[Sample]:
-        """Return the samples of a step, from 1: ``options.batch`` of train in seeded epochs, one after the other."""
+        """Return the samples of a step, from 1: ``options.batch`` of train in seeded epochs, one after the other.
+
+        Raises:
+            InputError: train has no prompts.
+        """
+        given = len(self.judgements.train.samples)
+        if not self.samples:
+            raise InputError("has no prompts to train on", where=f"task {self.judgements.task.name!r}, train")
+        if given > len(self.samples):
+            self.note(f"{given - len(self.samples)} of {given} prompts of train are empty and left out")
         count, size = len(self.samples), self.options.batch
         places = range((step - 1) * size, step * size)
         epochs = {at // count for at in places}
