@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from itertools import pairwise
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -15,12 +15,11 @@ from rmbench.studies.figures import finite, read_lines
 from rmbench.studies.optimise_means import NO_OUTPUT, OPTIMISE, about, mean_of, numbers
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Iterator, Sequence
 
     from rmbench.api import Result
     from rmbench.studies.entries import Entry
     from rmbench.studies.optimise_means import Field, Mean
-    from rmbench.studies.rows import Rows
 
 TOLD = {"kl": "kl", "finished": "finished", "tokens": "tokens"}  # metric: field of outputs.jsonl
 DISTINCT = "distinct-2"
@@ -93,7 +92,8 @@ def _corpus(field: Field) -> Iterator[Result]:
     labels = [(found.entry, seed, place) for found in field.outputs.values()
               for seed, place in zip(found.seeds, found.place, strict=True)]  # fmt: skip
     names = {f"{at:06d}": (entry, seed) for at, (entry, seed, _) in enumerate(labels)}
-    results = corpus(_narrowed(field.rows, names, [place for _, _, place in labels])) if names else []
+    groups = {name: place[place >= 0] for name, (_, _, place) in zip(names, labels, strict=True)}
+    results = corpus(field.rows, groups) if names else []
     by_entry: dict[str, dict[str, list[Result]]] = {}
     for result in results:
         entry, seed = names[result.system or ""]
@@ -118,15 +118,3 @@ def _over_seeds(rows: Sequence[Result]) -> Result:
     known = np.array([row.value for row in rows if row.value is not None])
     total = sum(row.rows or 0 for row in rows)
     return replace(rows[0], seed=None, value=exact_mean(known), ci=None, resamples=None, rows=total)
-
-
-def _narrowed(rows: Rows, names: Mapping[str, Any], places: Sequence[np.ndarray]) -> Rows:
-    """Return the outputs alone, each entry and seed as a system of its own."""
-    taken = [(row, at) for at, place in enumerate(places) for row in place[place >= 0].tolist()]
-    taken.sort()
-    kept = np.array([row for row, _ in taken], dtype=np.int64)
-    return replace(
-        rows, sample=rows.sample[kept], candidate=rows.candidate[kept], systems=tuple(names),
-        system=np.array([at for _, at in taken], dtype=np.int64), texts=tuple(rows.texts[row] for row in kept.tolist()),
-        human={}, rewards={}, written=(),
-    )  # fmt: skip
