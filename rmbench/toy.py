@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     Array = NDArray[np.float64]
 
 MODEL = "tabular"
+BISECTIONS = 60
 ROWS = len(WORLD) + 1  # a saved table has one row more: of texts that stand alone, without a prompt
 
 
@@ -113,6 +114,43 @@ def regularised(reference: Array, beta: float, values: Array | None = None) -> A
     logits = logits - logits.max(axis=1, keepdims=True)
     found: Array = logits - np.log(np.exp(logits).sum(axis=1, keepdims=True))
     return found
+
+
+def settled(reference: Any, beta: float, *, forward: bool = False) -> Array:
+    """Return the table at which a KL penalty at each token, its places held fixed, balances the reward.
+
+    That is where KL in the loss comes to, or with a uniform reference an entropy bonus of beta: the gradient does not
+    know that a token decides where later penalties are paid, so this is not ``regularised``. By backward induction,
+    with Q(s, v) the expected reward after token v and q the reference:
+
+    - KL(p || q), as k2 in the loss has it: p = q exp(Q / beta) / Z (O'Donoghue et al. 2017 for the entropy bonus);
+    - KL(q || p) (``forward``), as k3 has it: p = beta q / (lambda - Q), lambda such that it sums to 1.
+    """
+    prior = np.exp(choices(reference))
+    worth, p = rewards().copy(), np.empty_like(prior)  # of a prefix: of ending there, then of going on by p
+    after = [[PREFIXES.index((*letters, token)) for token in range(END)] for letters in PREFIXES[:FREE]]
+    for at in reversed(range(FREE)):
+        gains = np.concatenate((worth[:, after[at]], rewards()[:, at, None]), axis=1)
+        p[:, at] = _balanced(prior[:, at], gains, beta) if forward else _tilted(prior[:, at], gains, beta)
+        worth[:, at] = (p[:, at] * gains).sum(axis=1)
+    return np.log(p)
+
+
+def _tilted(prior: Array, gains: Array, beta: float) -> Array:
+    found: Array = prior * np.exp((gains - gains.max(axis=1, keepdims=True)) / beta)
+    return found / found.sum(axis=1, keepdims=True)
+
+
+def _balanced(prior: Array, gains: Array, beta: float) -> Array:
+    """Return beta q / (lambda - Q), lambda by bisection."""
+    low = gains.max(axis=1, keepdims=True)
+    high = low + beta
+    for _ in range(BISECTIONS):
+        middle = (low + high) / 2
+        too_much = (beta * prior / (middle - gains)).sum(axis=1, keepdims=True) > 1
+        low, high = np.where(too_much, middle, low), np.where(too_much, high, middle)
+    found: Array = beta * prior / (high - gains)
+    return found / found.sum(axis=1, keepdims=True)
 
 
 def best_of(logp: Array, n: int) -> Array:

@@ -64,14 +64,20 @@ def place_of(prompt: str) -> int:
     Raises:
         InputError: it names none of them.
     """
-    word = FIRST_WORD.match(prompt)
-    name = word[1].lower() if word else ""
-    if name not in NAMES:
+    place = place_named(prompt)
+    if place is None:
         raise InputError(
             f"the prompt {prompt[:60]!r} is none of the toy world's: it begins with none of {', '.join(NAMES)}",
             help="the policy `tabular` and the reward `toy` go with the task `toy`",
         )
-    return NAMES.index(name)
+    return place
+
+
+def place_named(text: str) -> int | None:
+    """Return which of ``WORLD`` a text names with its first word, None where it is none."""
+    word = FIRST_WORD.match(text)
+    name = word[1].lower() if word else ""
+    return NAMES.index(name) if name in NAMES else None
 
 
 def text_of(letters: tuple[int, ...]) -> str:

@@ -18,7 +18,7 @@ from rmbench.kernel.models.weights import SINGLE
 from rmbench.models.checkpoint import CONFIG
 from rmbench.policy import Forward, Response
 from rmbench.store import canonical, write_whole
-from rmbench.toy_world import END, FREE, LONGEST, PREFIXES, VOCABULARY, letters_of, place_of, text_of
+from rmbench.toy_world import END, FREE, LONGEST, PREFIXES, VOCABULARY, letters_of, place_named, place_of, text_of
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -101,9 +101,13 @@ class TabularAgent:
     def encode(self, text: str, most: int | None = None) -> Response:
         """Return a text of the letters x, y and z as a response, cut after three letters; see ``Agent``.
 
+        A prompt of the world is a place in it and no text: it has no tokens.
+
         Raises:
             InputError: another word is in it.
         """
+        if place_named(text) is not None:
+            return Response(text, (), finished=False)
         letters = letters_of(text)
         ids = letters[:LONGEST] if len(letters) > LONGEST else (*letters, END)
         return _told(ids[:most])

@@ -146,6 +146,7 @@ def test_encoding_a_text():
     assert (long.text, long.ids, long.finished) == ("x y z", (0, 1, 2), False)
     assert one.encode("x y", most=2).ids == (0, 1)
     assert not one.encode("x y", most=2).finished
+    assert one.encode("North: write").ids == ()  # a place and no text
     with pytest.raises(InputError, match="'house' is none of x, y, z"):
         one.encode("house")
 
