@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from rmbench.stats.scaling import best_of_n_kl
 from rmbench.studies.clusters import exact_mean
 from rmbench.studies.corpus import corpus
-from rmbench.studies.entries import Sheet
+from rmbench.studies.entries import Sheet, pool_size
 from rmbench.studies.figures import finite, read_lines
 from rmbench.studies.optimise_means import NO_OUTPUT, OPTIMISE, about, mean_of, numbers
 
@@ -60,7 +61,19 @@ def _told(field: Field, entry: Entry) -> Iterator[Mean]:
                     sheet.values[row, at[line["id"]]] = number
                     sheet.ok[row, at[line["id"]]] = True
         if sheet.ok.any():
-            yield mean_of(field, entry, metric, sheet)
+            mean = mean_of(field, entry, metric, sheet)
+            yield _chosen(field, mean, entry) if metric == "kl" else mean
+
+
+def _chosen(field: Field, mean: Mean, entry: Entry) -> Mean:
+    """Return the KL of an entry; of one with its start's weights that takes the best of n, what that choice is worth.
+
+    log n - (n - 1) / n nats for every prompt: exact where no two responses tie, an upper bound otherwise.
+    """
+    pool = pool_size(field.run, entry)
+    if pool < 2 or mean.sheet.values.any():  # noqa: PLR2004 - one response is no choice
+        return mean
+    return replace(mean, sheet=Sheet(np.where(mean.sheet.ok, best_of_n_kl(pool), 0.0), mean.sheet.ok))
 
 
 def distinct(outputs: Sequence[str]) -> float | None:
@@ -98,7 +111,7 @@ def _corpus(field: Field) -> Iterator[Result]:
     for result in results:
         entry, seed = names[result.system or ""]
         row = about(field, entry, result.metric)
-        signature = "|".join((result.signature or "", entry.signature))
+        signature = "|".join((entry.signature, result.signature or ""))
         own = replace(
             result, study=OPTIMISE, system=row.system, policy=row.policy, trainer=row.trainer, seed=seed,
             signature=signature,
