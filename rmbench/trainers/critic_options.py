@@ -43,9 +43,7 @@ class Critic(OnPolicy):
         flag("value_reach", self.value_reach)
         flag("whiten", self.whiten)
         if self.kl and self.kl_in == "loss" and self.kl_estimator == "k1":
-            raise ValueError(
-                "kl_in is 'loss' and kl_estimator 'k1', whose gradient is 0 in expectation: take k2 or k3"
-            )
+            raise ValueError("kl_in is 'loss' and kl_estimator 'k1', whose gradient is 0 in expectation: take k2 or k3")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
