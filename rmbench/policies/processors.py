@@ -6,6 +6,7 @@ of the prompt and the number of the response alone: neither batch nor order deci
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
     from rmbench.policy import Decoding
 
 SPARE = 8  # tokens beyond a stop text's bytes in which it is looked for
+LIKELIEST = (64, 1024)  # tokens that are sorted for top-p before all are
 BLOCK = 64  # tokens of which the probability is summed at once
 
 
@@ -71,18 +73,52 @@ def processors(decoding: Decoding, numbers: Tensor, begun: int) -> LogitsProcess
 
 def chooser(decoding: Decoding) -> Callable[[Tensor, Tensor, Tensor], Tensor]:
     """Return what chooses tokens (rows,) by logits (rows, vocabulary), tokens so far (rows, n) and numbers (rows,)."""
-    mine = warpers(decoding) if decoding.temperature else []
     penalty = decoding.repetition_penalty
+    narrow = decoding.top_k or decoding.top_p < 1 or decoding.min_p
 
     def choose(logits: Tensor, written: Tensor, numbers: Tensor) -> Tensor:
         scores = logits if penalty == 1 else penalised(logits, written, penalty)
         if not decoding.temperature:
             return scores.argmax(1)
-        for one in mine:
-            scores = one(written, scores)
-        return drawn(scores, numbers)
+        scores = scores if decoding.temperature == 1 else scores / decoding.temperature
+        return drawn(narrowed(scores, decoding) if narrow else scores, numbers)
 
     return choose
+
+
+def narrowed(scores: Tensor, decoding: Decoding) -> Tensor:
+    """Return scores (rows, vocabulary), minus infinity where top-k, top-p or min-p leave a token out.
+
+    What transformers' processors leave, without a sort of the whole vocabulary: each of them is a least score.
+    """
+    if decoding.top_k:
+        least = scores.topk(min(decoding.top_k, scores.shape[1])).values[:, -1:]
+        scores = scores.masked_fill(scores < least, -torch.inf)
+    if decoding.top_p < 1:
+        scores = scores.masked_fill(scores < _nucleus(scores, decoding.top_p), -torch.inf)
+    if decoding.min_p:
+        least = scores.amax(1, keepdim=True) + math.log(decoding.min_p)
+        scores = scores.masked_fill(scores < least, -torch.inf)
+    return scores
+
+
+def _nucleus(scores: Tensor, share: float) -> Tensor:
+    """Return the score (rows, 1) of the last of the likeliest tokens that hold a share of the probability together.
+
+    Few tokens are sorted first, more of them only in rows where these hold too little.
+    """
+    whole = scores.logsumexp(1, keepdim=True)
+    least = scores.new_empty(len(scores), 1)
+    rows = torch.arange(len(scores), device=scores.device)
+    for many in (*LIKELIEST, scores.shape[1]):
+        best = scores[rows].topk(min(many, scores.shape[1])).values
+        shares = (best - whole[rows]).exp()
+        kept = (shares.cumsum(1) - shares < share).sum(1, keepdim=True)
+        least[rows] = best.gather(1, kept - 1)
+        rows = rows[shares.sum(1) < share]
+        if not len(rows):
+            break
+    return least
 
 
 class Repetition(LogitsProcessor):

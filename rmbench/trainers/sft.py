@@ -20,7 +20,7 @@ from torch.nn import functional
 from rmbench.errors import InputError
 from rmbench.models.training import order
 from rmbench.policy import Response
-from rmbench.trainers import updates
+from rmbench.trainers import estimators, updates
 from rmbench.trainers.evaluation import chosen
 from rmbench.trainers.evaluation import evaluate as on_prompts
 from rmbench.trainers.loop import Course, run
@@ -72,6 +72,9 @@ def train(agent: Agent, judgements: Judgements, options: Sft, session: Session) 
         return {"loss": loss, "grad_norm": norm, "tokens": tokens}
 
     def evaluate(course: Course) -> dict[str, Any]:
+        left = left_out(judgements.train.samples) if options.learn != "texts" else 0
+        if left:
+            course.note(f"{left} of {len(judgements.train.samples)} samples of train have no prompt or no reference")
         if not held:
             held.extend(examples(agent, chosen(course, DEV * options.evaluation_prompts), options.learn, most))
         row = {} if options.learn == "texts" else on_prompts(course)  # raw text teaches no responses to prompts
@@ -100,17 +103,21 @@ def examples(agent: Agent, samples: Iterable[Sample], learn: str, most: int) -> 
                     found += [Example(None, window, len(window.ids)) for window in windows(agent.encode(text), most)]
             seen.update(texts)
             continue
-        references = [one for one in sample.references if one.strip()]
-        if not references or not sample.prompt.strip():
+        if left_out([sample]):
             continue
         prompt = agent.encode(sample.prompt)
         if learn == "sequences" and sample.prompt not in seen:
             found += [Example(None, window, len(window.ids)) for window in windows(unended(prompt), WINDOW)]
             seen.add(sample.prompt)
-        for reference in references:
+        for reference in filter(str.strip, sample.references):
             answer = agent.encode(reference, most)
             found.append(Example(sample, answer, len(prompt.ids) + len(answer.ids)))
     return found
+
+
+def left_out(samples: Iterable[Sample]) -> int:
+    """Return how many samples have no prompt or no reference: nothing is to be learnt of them."""
+    return sum(not sample.prompt.strip() or not any(map(str.strip, sample.references)) for sample in samples)
 
 
 def unended(text: Response) -> Response:
@@ -182,9 +189,12 @@ def cross_entropy(agent: Agent, some: Sequence[Example], smoothing: float = 0.0)
             continue
         samples = None if alone else [one.sample for one in those if one.sample is not None]
         seen = agent.forward(samples, [one.text for one in those])
-        targets = torch.where(seen.mask, seen.ids, -100).reshape(-1)
-        logits = seen.logits.reshape(-1, seen.logits.shape[-1])
-        part = functional.cross_entropy(logits, targets, reduction="sum", label_smoothing=smoothing)
+        if smoothing:
+            targets = torch.where(seen.mask, seen.ids, -100).reshape(-1)
+            logits = seen.logits.reshape(-1, seen.logits.shape[-1])
+            part = functional.cross_entropy(logits, targets, reduction="sum", label_smoothing=smoothing)
+        else:
+            part = -estimators.masked_sum(estimators.logprobs(seen.logits, seen.ids), seen.mask).sum()
         total = part if total is None else total + part
     if total is None:
         raise ValueError("no examples")

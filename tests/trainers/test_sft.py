@@ -41,6 +41,12 @@ def test_it_learns_raw_text(tmp_path, learn):
     assert ("reward" in curve(tmp_path)[0]) is (learn == "sequences")
 
 
+def test_raw_text_needs_no_prompts(tmp_path):
+    rows = [sample(at, "", "abcdefgh"[at : at + 3]) for at in range(5)]
+    trained = sft.train(Speller(), data(rows), Sft(learn="texts", **{**OPTIONS, "steps": 3}), session(tmp_path))
+    assert (trained.steps, trained.notes) == (3, ())
+
+
 def test_examples_are_what_the_option_says():
     agent = Speller()
     one, two = sample(1, "ab", "c", "de", context="fgh"), sample(2, "ab", "c")
@@ -83,6 +89,12 @@ def test_batches_hold_about_equal_tokens_and_every_example_once_an_epoch():
 def test_no_references_are_refused(tmp_path):
     with pytest.raises(InputError, match="task 'letters', train: has no references to learn"):
         sft.train(Speller(), data([sample(1, "ab")]), Sft(), session(tmp_path))
+
+
+def test_samples_without_prompt_or_reference_are_a_note(tmp_path):
+    rows = [sample(1, "ab", "c"), sample(2, " ", "d"), sample(3, "a"), sample(4, "b", " ")]
+    trained = sft.train(Speller(), data(rows), Sft(**{**OPTIONS, "steps": 2}), session(tmp_path))
+    assert trained.notes == ("3 of 4 samples of train have no prompt or no reference",)
 
 
 def test_patience_ends_a_training(tmp_path):
