@@ -345,7 +345,8 @@ def _dev_loss(course: Course, scores: np.ndarray) -> float | None:
 
 def _tell(course: Course, progress: Progress) -> None:
     """Say how it goes: the mean loss since the last evaluation, and what dev gave then."""
-    last = progress.curve[-1] if progress.curve else {"loss": None, "accuracy": None}
+    last = progress.curve[-1] if progress.curve else {"loss": None, "accuracy": None, "dev_loss": None}
     loss = math.fsum(progress.losses) / len(progress.losses) if progress.losses else last["loss"]
     steps = course.training.steps
-    course.fitting.tell({"step": progress.step, "steps": steps, "loss": loss, "accuracy": last["accuracy"]})
+    dev = {"accuracy": last["accuracy"], "dev_loss": last["dev_loss"], "evaluations": len(progress.curve)}
+    course.fitting.tell({"step": progress.step, "steps": steps, "loss": loss, **dev})
