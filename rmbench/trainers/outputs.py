@@ -5,10 +5,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 import torch
-from rmbench.trainers.estimators import exact_kl
 
 from rmbench.policy import Decoding
 from rmbench.store import canonical, write_whole
+from rmbench.trainers.estimators import exact_kl
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
