@@ -75,7 +75,9 @@ def code(value: Any) -> str:
     return json.dumps(value, sort_keys=True)
 
 
-def read(given: Any, build: Callable[..., Any], problems: Problems, *, where: str, use: str) -> list[Range]:
+def read(
+    given: Any, build: Callable[..., Any], problems: Problems, *, where: str, use: str, key: str = "tune"
+) -> list[Range]:
     """Return the ranges of a ``tune`` table; whatever is wrong with it goes to ``problems``.
 
     Args:
@@ -84,22 +86,23 @@ def read(given: Any, build: Callable[..., Any], problems: Problems, *, where: st
         problems: told of unknown options, wrong types, ends that cross, choices that are none.
         where: place for errors.
         use: name of what takes the options.
+        key: what the table is called.
     """
     if not isinstance(given, dict) or not given:
         found = f"is {show(given)}, expected a table of ranges"
-        problems.add(InputError(f"tune {found}", where=where, help=EXAMPLE))
+        problems.add(InputError(f"{key} {found}", where=where, help=EXAMPLE))
         return []
     known = options.options_of(build)
     ranges = []
     for name, value in given.items():
         if name not in known:
-            what = f"tune.{name}: {use!r} has no option {name!r}"
+            what = f"{key}.{name}: {use!r} has no option {name!r}"
             problems.add(InputError(what, where=where, help=did_you_mean(name, known)))
             continue
         try:
             ranges.append(_range(name, value, known[name]))
         except ValueError as error:
-            problems.add(InputError(f"tune.{name}{error}", where=where, help=f"{EXAMPLE}; see `rmbench show {use}`"))
+            problems.add(InputError(f"{key}.{name}{error}", where=where, help=f"{EXAMPLE}; see `rmbench show {use}`"))
     return ranges
 
 
@@ -130,7 +133,7 @@ def _numbers(name: str, numbers: Mapping[str, Any], option: options.Option, *, l
     for key in ("low", "high", "step"):
         if key in numbers and not options.fits(numbers[key], option.hint):
             raise ValueError(f".{key} is {show(numbers[key])}, expected {option.type}")
-    low, high, step = (None if numbers.get(key) is None else numbers[key] for key in ("low", "high", "step"))
+    low, high, step = numbers["low"], numbers["high"], numbers.get("step")
     if low > high:
         raise ValueError(f" goes from low = {low} down to high = {high}")
     if log and low <= 0:
@@ -140,7 +143,9 @@ def _numbers(name: str, numbers: Mapping[str, Any], option: options.Option, *, l
     if step is not None and log:
         raise ValueError(" has a step and log = true, expected one of them")
     if whole:
-        return Range(name, low=low, high=high if step is None else low + (high - low) // step * step, step=step, log=log)
+        return Range(
+            name, low=low, high=high if step is None else low + (high - low) // step * step, step=step, log=log
+        )
     if step is not None:  # the last number that the steps come to
         high = low + math.floor((high - low) / step + 1e-9) * step
     return Range(name, low=float(low), high=float(high), step=None if step is None else float(step), log=log)
@@ -209,9 +214,7 @@ def try_ends(
                 problems.add(InputError(what, where=where, help="take it out of the range"))
 
 
-def _refusal(
-    build: Callable[..., Any], given: Mapping[str, Any], others: Sequence[Range], base: Path
-) -> str | None:
+def _refusal(build: Callable[..., Any], given: Mapping[str, Any], others: Sequence[Range], base: Path) -> str | None:
     """Return what is said of options with every combination of the other ranges' ends, None where one is taken."""
     said: str | None = None
     for combination in itertools.islice(_combinations(others), MOST_TRIED):

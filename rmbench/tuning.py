@@ -1,4 +1,4 @@
-"""``[tune]`` of a suite and the ``tune`` tables of its entries: what is searched, checked before anything is written."""
+"""``[tune]`` of a suite and the ``tune`` tables of its entries: what is searched, checked before that begins."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from rmbench import ranges, suite
 from rmbench.checks import Problems, show
 from rmbench.errors import InputError, did_you_mean
 from rmbench.overrides import Overrides, merged
-from rmbench.trials import TABLES, slots
+from rmbench.trials import TABLES
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from rmbench.trials import Slot
 
 KEYS = ("entry", "trials", "metric", "direction", "pruner", "startup")
+TUNES = ("tune", "tune_options")  # keys of an entry: ranges of its options; of a policy: its trainer's, and its own
 DIRECTIONS = ("maximise", "minimise")
 PRUNERS = ("median", "halving", "none")
 EXAMPLE = '[tune] entry = "rm"  trials = 20, and in that entry: ' + ranges.EXAMPLE
@@ -70,9 +71,7 @@ class Search:
         """Return the entry with these values of its ranges."""
         made = dict(self.entry)
         for slot in self.slots:
-            mine = {
-                name.removeprefix(slot.prefix): value for name, value in values.items() if slot.of(name, self.slots)
-            }
+            mine = {name.removeprefix(slot.prefix): value for name, value in values.items() if slot.takes(name)}
             if mine:
                 made[slot.key] = {**made.get(slot.key, {}), **mine}
         return made
@@ -110,7 +109,7 @@ def untuned(given: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _without(entry: Any) -> Any:
-    return {key: value for key, value in entry.items() if key != "tune"} if isinstance(entry, dict) else entry
+    return {key: value for key, value in entry.items() if key not in TUNES} if isinstance(entry, dict) else entry
 
 
 def read(
@@ -130,7 +129,9 @@ def read(
         catalog: what the plugins give.
         base: folder of the suite file.
         where: the suite file, for errors.
-        seed, trials, data_dir: what the command line changes.
+        seed: instead of the suite's.
+        trials: instead of the suite's.
+        data_dir: folder of further tasks.
 
     Raises:
         InputError, InputErrors: all that is wrong with ``[tune]`` and the ranges, at once.
@@ -145,17 +146,18 @@ def read(
             problems.add(InputError(f"unknown key {key!r} in [tune]", where=where, help=did_you_mean(key, KEYS)))
     table, entry = _entry(given, settings, where)
     place = f"{where}: [[{table}]] {entry['name']}"
-    places = slots(table, entry, given, catalog, place)
-    found = _ranges(entry["tune"], places, problems, place)
+    slots = _slots(table, entry, given, catalog, place)
+    found = tuple(_ranges(entry, slots, problems, place))
     metrics = TABLES[table].metrics(given, entry)
-    metric = _word(settings, "metric", next(iter(metrics)), tuple(metrics), problems, where)
+    metric = _word(settings, "metric", next(iter(metrics)), problems, known=tuple(metrics), where=where)
+    usual = metrics.get(metric, DIRECTIONS[0])
     search = Search(
         given=given, base=base, where=where, data_dir=data_dir, table=table, entry=_without(entry),
-        ranges=tuple(found), slots=places, metric=metric,
-        trials=_count(settings, "trials", TRIALS, 1, problems, where) if trials is None else trials,
-        direction=_word(settings, "direction", metrics.get(metric, DIRECTIONS[0]), DIRECTIONS, problems, where),
-        pruner=_word(settings, "pruner", PRUNERS[0], PRUNERS, problems, where),
-        startup=_count(settings, "startup", STARTUP, 0, problems, where), first={},
+        ranges=found, slots=slots, metric=metric,
+        trials=_count(settings, "trials", TRIALS, problems, least=1, where=where) if trials is None else trials,
+        direction=_word(settings, "direction", usual, problems, known=DIRECTIONS, where=where),
+        pruner=_word(settings, "pruner", PRUNERS[0], problems, known=PRUNERS, where=where),
+        startup=_count(settings, "startup", STARTUP, problems, least=0, where=where), first={},
     )  # fmt: skip
     problems.raise_any()
     return replace(search, first=_try(search, problems))
@@ -165,7 +167,7 @@ def _try(search: Search, problems: Problems) -> dict[str, Any]:
     """Try the ends of all ranges, and return the values of the first trial."""
     first: dict[str, Any] = {}
     for slot in search.slots:
-        mine = [replace(one, name=one.name.removeprefix(slot.prefix)) for one in slot.mine(search.ranges, search.slots)]
+        mine = [replace(one, name=one.name.removeprefix(slot.prefix)) for one in search.ranges if slot.takes(one.name)]
         own = search.entry.get(slot.key, {})
         place = f"{search.where}: [[{search.table}]] {search.name}"
         if slot.alone:
@@ -176,16 +178,11 @@ def _try(search: Search, problems: Problems) -> dict[str, Any]:
     return first
 
 
-def _ranges(given: Any, places: Sequence[Slot], problems: Problems, where: str) -> Iterator[Range]:
-    """Yield the ranges of an entry: those of its first slot by their names, those of others under the slot's key."""
-    first, *others = places
-    nested = {slot.key for slot in others}
-    own = {key: value for key, value in given.items() if key not in nested} if isinstance(given, dict) else given
-    if own or not isinstance(given, dict) or not given:
-        yield from ranges.read(own, first.build, problems, where=where, use=first.use)
-    for slot in others:
-        if isinstance(given, dict) and slot.key in given:
-            found = ranges.read(given[slot.key], slot.build, problems, where=f"{where}: {slot.key}", use=slot.use)
+def _ranges(entry: Mapping[str, Any], slots: Sequence[Slot], problems: Problems, where: str) -> Iterator[Range]:
+    """Yield the ranges of an entry."""
+    for slot in slots:
+        if slot.tune in entry:
+            found = ranges.read(entry[slot.tune], slot.build, problems, where=where, use=slot.use, key=slot.tune)
             yield from (replace(one, name=f"{slot.prefix}{one.name}") for one in found)
 
 
@@ -197,7 +194,7 @@ def _entry(given: Mapping[str, Any], settings: Mapping[str, Any], where: str) ->
         for one in (given[table] if isinstance(given.get(table), list) else [])
         if isinstance(one, dict) and isinstance(one.get("name"), str)
     ]
-    names = [one["name"] for _, one in every if "tune" in one]
+    names = [one["name"] for _, one in every if not one.keys().isdisjoint(TUNES)]
     if not names:
         raise InputError("no entry has a `tune` table: there is nothing to search", where=where, help=EXAMPLE)
     wanted = settings.get("entry", names[0] if len(names) == 1 else None)
@@ -211,10 +208,22 @@ def _entry(given: Mapping[str, Any], settings: Mapping[str, Any], where: str) ->
             f"[tune] entry is {show(wanted)}, expected an entry with a `tune` table", where=where,
             help=did_you_mean(str(wanted), names),
         )  # fmt: skip
-    return next((table, one) for table, one in every if one["name"] == wanted and "tune" in one)
+    return next((table, one) for table, one in every if one["name"] == wanted and not one.keys().isdisjoint(TUNES))
 
 
-def _count(given: Mapping[str, Any], key: str, default: int, least: int, problems: Problems, where: str) -> int:
+def _slots(
+    table: str, entry: Mapping[str, Any], given: Mapping[str, Any], catalog: Catalog, where: str
+) -> tuple[Slot, ...]:
+    try:
+        slots = TABLES[table].slots(entry, given, catalog)
+    except InputError as error:
+        raise InputError(error.what, where=where, help=error.help) from error
+    if "tune_options" in entry and all(slot.tune != "tune_options" for slot in slots):
+        raise InputError("tune_options is for policies", where=where, help="tune has the ranges of its options")
+    return slots
+
+
+def _count(given: Mapping[str, Any], key: str, default: int, problems: Problems, *, least: int, where: str) -> int:
     value = given.get(key, default)
     if isinstance(value, bool) or not isinstance(value, int) or not least <= value <= MOST_TRIALS:
         what = f"[tune] {key} is {show(value)}, expected a whole number from {least} to {MOST_TRIALS:,}"
@@ -224,7 +233,7 @@ def _count(given: Mapping[str, Any], key: str, default: int, least: int, problem
 
 
 def _word(
-    given: Mapping[str, Any], key: str, default: str, known: Sequence[str], problems: Problems, where: str
+    given: Mapping[str, Any], key: str, default: str, problems: Problems, *, known: Sequence[str], where: str
 ) -> str:
     value = given.get(key, default)
     if value not in known:
