@@ -74,20 +74,18 @@ class Told:
         self.label = label
         self.progress = progress
         self.report = report
-        self.step: Mapping[str, Any] = {}
 
     def fitting(self, name: str, step: Mapping[str, Any]) -> None:
         """Take how far a fit or a training is."""
         if name in self.trials.keys:
             self.progress.fitting(self.label, step)
-            self.step = step
-            self.look()
+            self.look(step)
         else:
             self.progress.fitting(name, step)
 
-    def look(self) -> None:
-        """Report the evaluations that there are."""
-        for at, value in self.trials.told(self.step, self.folder):
+    def look(self, step: Mapping[str, Any]) -> None:
+        """Report the evaluations that there are, in a message or in the folder."""
+        for at, value in self.trials.told(step, self.folder):
             self.report(at, value)
 
     def fitted(self, name: str) -> None:

@@ -197,6 +197,9 @@ class ModelTrials:
         made.one(mine)
         if made.failures:
             raise Lost(made.failures[self.name])
+        told.look({"curve": lines(self.place(folder) / "log.jsonl")})  # what no message told of
+        if stop.is_set():
+            raise Stopped
         return self._value(self.place(folder))
 
     def _value(self, folder: Path) -> float:
@@ -211,10 +214,10 @@ class ModelTrials:
         return float(value)
 
     def told(self, step: Mapping[str, Any], _: Path) -> list[tuple[int, float]]:
-        """Return the evaluation that a message of a fit tells, numbered from 1, and its value."""
-        value = step.get("dev_loss" if self.ground.search.metric == "dev-loss" else "accuracy")
-        at = step.get("evaluations", step.get("step"))
-        return [(at, float(value))] if at and number(value) else []
+        """Return the evaluations that a message of a fit tells of, numbered from 1, with their values."""
+        key = "dev_loss" if self.ground.search.metric == "dev-loss" else "accuracy"
+        values = [(at, row.get(key)) for at, row in enumerate(step.get("curve", ()), 1)]
+        return [(at, float(value)) for at, value in values if number(value)]
 
     def place(self, folder: Path) -> Path:
         """Return where the model of a trial's folder stands."""
@@ -292,7 +295,7 @@ class PolicyTrials:
         mine.one(Job(plan.entries[self.name], self.seed))
         if mine.failures:
             raise Lost(mine.failures.get(self.name, next(iter(mine.failures.values()))))
-        told.look()  # at the rows of the curve that no message told of
+        told.look({})  # at the rows of the curve that no message told of
         if stop.is_set():
             raise Stopped
         return self._value(self.place(folder))
