@@ -162,19 +162,27 @@ def test_more_trials_may_follow_and_another_search_may_not(home, done):
 
 def test_trials_that_are_worse_than_others_by_then_are_pruned(home):
     path = written(
-        home, "pruned.toml", "tune = { rate = [0.01, 1e-9, 1e-8, 1e-7, 1e-6, 1e-5], way = ['b', 'broken'] }",
-        "options = { rate = 0.01, way = 'b', wait = 0.02 }", tune="trials = 5\nstartup = 1",
+        home, "pruned.toml", "tune = { rate = [0.01, 1e-9, 1e-8, 1e-7, 1e-6, 1e-5] }",
+        "options = { rate = 0.01, way = 'b', wait = 0.02 }", tune="trials = 4\nstartup = 1",
     )  # fmt: skip
     result = run(home, "tune", path, "--out", "pruned")
     assert result.returncode == 0, result.stderr
-    found = table(home / "pruned")
-    pruned = [row for row in found if row["state"] == "pruned"]
-    assert pruned
-    assert all(row["evaluations"] == "1" and float(row["rate"]) < 0.01 for row in pruned)
-    failed = [row for row in found if row["state"] == "failed"]
-    assert all("no luck with this" in row["reason"] and row["way"] == "broken" for row in failed)
-    assert len(failed) == sum(row["way"] == "broken" for row in found)
-    assert found[0]["state"] == "complete"
+    first, *others = table(home / "pruned")
+    assert (first["state"], first["rate"], first["evaluations"]) == ("complete", "0.01", "4")
+    worse = [row for row in others if float(row["rate"]) < 0.01]
+    assert worse
+    assert all((row["state"], row["evaluations"]) == ("pruned", "1") for row in worse)
+    assert f"{len(worse)} pruned" in result.stderr
+
+
+def test_trials_that_fail_are_counted_and_say_why(home):
+    path = written(home, "failing.toml", "tune = { size = [1, 2] }", "options = { way = 'broken' }", tune="trials = 2")
+    result = run(home, "tune", path, "--out", "failing")
+    assert result.returncode == 3
+    assert result.stdout == ""
+    assert "2 trials: 2 failed (its fit raised RuntimeError: no luck with this)" in result.stderr
+    assert {(row["state"], row["accuracy"]) for row in table(home / "failing")} == {("failed", "")}
+    assert not (home / "failing" / "best.toml").exists()
 
 
 def test_a_training_is_searched_by_what_its_judges_see_on_dev(home):
