@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
 PLACE, LOST = "place", "lost"  # attributes of a trial of Optuna's
 STUDY = "search"
+WARMUP = 2  # no trial is pruned before this evaluation: the first says little
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,7 +85,7 @@ def open_study(path: Path, search: Search) -> Any:
         _mend(path)
         backend = JournalFileBackend(str(path), lock_obj=Held())
     pruners = {
-        "median": optuna.pruners.MedianPruner(n_startup_trials=search.startup),
+        "median": optuna.pruners.MedianPruner(n_startup_trials=search.startup, n_warmup_steps=WARMUP),
         "halving": optuna.pruners.SuccessiveHalvingPruner(),
         "none": optuna.pruners.NopPruner(),
     }

@@ -308,10 +308,11 @@ class PolicyTrials:
         return min(values) if self.ground.search.metric == "dev-loss" else values[-1]
 
     def _curve(self, folder: Path) -> list[tuple[int, float]]:
-        """Return the metric at each evaluation so far, numbered from 1."""
+        """Return the metric at each evaluation so far, numbered from 1; the one before the first step is none."""
         metric = self.ground.search.metric
         found = []
-        for at, row in enumerate(lines(folder / "curve.jsonl"), 1):
+        rows = [row for row in lines(folder / "curve.jsonl") if row.get("step") != 0]
+        for at, row in enumerate(rows, 1):
             judged = row.get("judges") or {}
             values = [value for value in judged.values() if number(value)]
             known = {

@@ -171,7 +171,7 @@ def test_trials_that_are_worse_than_others_by_then_are_pruned(home):
     assert (first["state"], first["rate"], first["evaluations"]) == ("complete", "0.01", "4")
     worse = [row for row in others if float(row["rate"]) < 0.01]
     assert worse
-    assert all((row["state"], row["evaluations"]) == ("pruned", "1") for row in worse)
+    assert all((row["state"], row["evaluations"]) == ("pruned", "2") for row in worse)
     assert f"{len(worse)} pruned" in result.stderr
 
 
