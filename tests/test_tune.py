@@ -32,7 +32,9 @@ train = "train.jsonl"
 aspects = ["quality"]
 main = "quality"
 """
-RANGES = 'tune = { rate = { low = 1e-4, high = 1.0, log = true }, size = { low = 2, high = 8, step = 2 }, way = ["a", "b"] }'
+RANGES = (
+    'tune = { rate = { low = 1e-4, high = 1.0, log = true }, size = { low = 2, high = 8, step = 2 }, way = ["a", "b"] }'
+)
 MODEL = '[[reward_model]]\nname = "rm"\nuse = "peak"\ntask = "cats"\n'
 
 
