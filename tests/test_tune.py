@@ -17,10 +17,12 @@ from tune_plugin import CODE
 
 from rmbench import InputError, plugins, suite, tuning
 from rmbench.cli.main import invoke
-from rmbench.errors import InputErrors
+from rmbench.errors import InputErrors, RunFolderError
 from rmbench.fragment import fragment
 from rmbench.overrides import Overrides
 from rmbench.ranges import Range
+from rmbench.search_folder import Settings, open_folder
+from rmbench.search_journal import open_study
 
 CARD = """name = "cats"
 version = 1
@@ -297,6 +299,35 @@ def test_a_value_that_goes_with_some_of_the_others_stays_in_the_range(read):
     search = read("tune = { way = ['a', 'c'], size = [1, 4], names = [['x'], []] }")
     assert search.first == {"way": "a", "size": 1, "names": []}
     assert search.entry_with({"way": "c", "size": 4})["options"] == {"way": "c", "size": 4}
+
+
+def test_a_folder_is_one_search_s_until_it_is_forced_to_be_another_s(read, tmp_path):
+    search, out = read(RANGES), tmp_path / "out"
+    open_folder(search, Settings(out), "as it was", out).close()
+    with pytest.raises(InputError, match="--force to replace it"):
+        open_folder(search, Settings(out), "as it was", out)
+    with pytest.raises(RunFolderError, match="what differs: signature"):
+        open_folder(search, Settings(out, resume=True), "changed", out)
+    (out / "trials").mkdir()
+    open_folder(search, Settings(out, resume=True), "as it was", out).close()
+    assert (out / "trials").is_dir()
+    open_folder(search, Settings(out, force=True), "changed", out).close()
+    assert not (out / "trials").exists()
+    (out / "search.json").write_text("{}")
+    with pytest.raises(RunFolderError, match="is damaged"):
+        open_folder(search, Settings(out, resume=True), "changed", out)
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "letter.txt").write_text("dear")
+    with pytest.raises(InputError, match="holds no search"):
+        open_folder(search, Settings(tmp_path / "mine", force=True), "changed", tmp_path / "mine")
+
+
+def test_a_damaged_journal_is_named(read, tmp_path):
+    search, path = read(RANGES), tmp_path / ".search.jsonl"
+    open_study(path, search)
+    path.write_bytes(b"no journal\n" + path.read_bytes())
+    with pytest.raises(RunFolderError, match=r"search\.jsonl: is damaged"):
+        open_study(path, search)
 
 
 def test_a_run_takes_no_notice_of_ranges(home, read):
