@@ -99,7 +99,8 @@ class Fitting:
             ``loss``, ``options`` (a path as ``name#sha8`` of what it holds), ``seed``, ``uses`` (name to signature),
             ``entries`` (how a suite names these), ``signature``.
         runtime: device, dtype, seed and cache.
-        tell: called now and then with ``{"step", "steps", "loss", "accuracy"}`` (None where unknown).
+        tell: called now and then with ``{"step", "steps", "loss", "accuracy"}`` (None where unknown); by ``curve``,
+            the ``accuracy`` and ``dev_loss`` of every evaluation so far, a search can end a fit early.
         stop: whether the user wants to stop; then state is saved and ``Interrupted`` raised.
     """
 

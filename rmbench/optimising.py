@@ -59,6 +59,7 @@ class Trainings:
     """Trains the policies of a plan into a run folder.
 
     ``failures`` holds, by entry, why a policy could not be trained; ``notes`` what the user should know of the others.
+    ``starts`` is the run folder in which the policies stand that others begin with, None: this one.
     """
 
     plan: Plan
@@ -70,6 +71,7 @@ class Trainings:
     progress: Any
     failures: dict[str, str] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
+    starts: Path | None = None
 
     def all(self, workers: int) -> None:
         """Train every policy with every seed, several at a time, each after its start.
@@ -176,7 +178,7 @@ class Trainings:
         start = self.entries[entry.start] if entry.start else None
         while start is not None:
             if start.trainer is not None:
-                return str(folder_of(self.run, start.name, seed))
+                return str(folder_of(self.starts or self.run, start.name, seed))
             start = self.entries[start.start] if start.start else None
         return None
 

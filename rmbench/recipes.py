@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from rmbench.judged import RewardModel
     from rmbench.plugins import Catalog, Plugin
 
-KEYS = {"name", "use", "task", "loss", "options"}
+KEYS = {"name", "use", "task", "loss", "options", "tune"}  # tune: see tuning.py; a run takes no notice of it
 EXAMPLE = '[[reward_model]] name = "rm"  use = "linear"  task = "..."  loss = "bradley-terry"'
 
 

@@ -20,6 +20,7 @@ HEAVY = (
     "altair",
     "jinja2",
     "numba",
+    "optuna",
 )
 
 

@@ -11,7 +11,7 @@ import click
 import typer
 
 from rmbench.checks import MOST_PROBLEMS
-from rmbench.cli import bench, catalog, faults, fitting, reading, running, scoring, terminal
+from rmbench.cli import bench, catalog, faults, fitting, reading, running, scoring, terminal, tune
 from rmbench.errors import InputErrors, RMBenchError
 
 app = typer.Typer(
@@ -24,6 +24,7 @@ app.command("leaderboard")(reading.leaderboard)
 app.command("compare")(reading.compare)
 app.command("score")(scoring.score)
 app.command("fit")(fitting.fit)
+app.command("tune")(tune.tune)
 app.command("bench")(bench.bench)
 app.command("list")(catalog.list_)
 app.command("show")(catalog.show)

@@ -344,8 +344,10 @@ def _dev_loss(course: Course, scores: np.ndarray) -> float | None:
 
 
 def _tell(course: Course, progress: Progress) -> None:
-    """Say how it goes: the mean loss since the last evaluation, and what dev gave then."""
+    """Say how it goes: the mean loss since the last evaluation, what dev gave then, and at those before."""
     last = progress.curve[-1] if progress.curve else {"loss": None, "accuracy": None}
     loss = math.fsum(progress.losses) / len(progress.losses) if progress.losses else last["loss"]
     steps = course.training.steps
-    course.fitting.tell({"step": progress.step, "steps": steps, "loss": loss, "accuracy": last["accuracy"]})
+    curve = [{"accuracy": row["accuracy"], "dev_loss": row["dev_loss"]} for row in progress.curve]
+    told = {"step": progress.step, "steps": steps, "loss": loss, "accuracy": last["accuracy"]}
+    course.fitting.tell({**told, "curve": curve})

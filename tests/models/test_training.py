@@ -255,7 +255,7 @@ def test_it_tells_step_steps_loss_and_accuracy(tmp_path):
         Fitting(tmp_path, tell=told.append),
     )
     assert [row["step"] for row in told if row["step"] % 2 == 0] == [2, 4, 6, 8]
-    assert all(set(row) == {"step", "steps", "loss", "accuracy"} and row["steps"] == 8 for row in told)
+    assert all(set(row) == {"step", "steps", "loss", "accuracy", "curve"} and row["steps"] == 8 for row in told)
     assert all(math.isfinite(row["loss"]) for row in told)
 
 
