@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import warnings
 from contextlib import ExitStack, contextmanager
 from typing import TYPE_CHECKING, Any
@@ -17,7 +18,8 @@ if TYPE_CHECKING:
 
     from rmbench.api import Runtime
 
-CONFIGURED = ("pad_token_id", "bos_token_id", "eos_token_id")
+CONFIGURED = ("pad_token_id", "bos_token_id", "eos_token_id", "use_cache")
+METHODS = ("forward", "generate")
 
 
 def adamw(module: Any, options: Any) -> Optimizer:
@@ -48,6 +50,7 @@ def quiet() -> Iterator[None]:
         stack.enter_context(load.offline())
         stack.enter_context(load.quiet())
         stack.enter_context(_no_bars())
+        stack.enter_context(_no_remarks())
         stack.enter_context(warnings.catch_warnings())
         warnings.simplefilter("ignore")
         yield
@@ -67,24 +70,39 @@ def _no_bars() -> Iterator[None]:
 
 
 @contextmanager
+def _no_remarks() -> Iterator[None]:
+    """TRL says of every batch with an unscored row that there is one: they are counted in the log."""
+    names = [logging.getLogger(name) for name in ("trl", "accelerate")]
+    levels = [one.level for one in names]
+    for one in names:
+        one.setLevel(logging.CRITICAL)
+    try:
+        yield
+    finally:
+        for one, level in zip(names, levels, strict=True):
+            one.setLevel(level)
+
+
+@contextmanager
 def as_it_was(model: Any) -> Iterator[None]:
     """Take back what TRL changes of a model beside its weights: its forward pass, special tokens, dropout, name, tags."""
     config = model.config.get_text_config()
     generation = getattr(model, "generation_config", None)
     named = [(one, {name: getattr(one, name, None) for name in CONFIGURED}) for one in (config, generation) if one]
     dropouts = [(one, one.p) for one in model.modules() if isinstance(one, torch.nn.Dropout)]
-    own, name, training = model.__dict__.get("forward"), model.config._name_or_path, model.training  # noqa: SLF001
+    own = {name: model.__dict__[name] for name in METHODS if name in model.__dict__}
+    name, training = model.config._name_or_path, model.training  # noqa: SLF001 - TRL writes it
     tags = list(model.model_tags) if model.model_tags else model.model_tags
     try:
         yield
     finally:
-        model.__dict__.pop("forward", None)
-        if own is not None:
-            model.forward = own
+        for method in METHODS:
+            model.__dict__.pop(method, None)
+        model.__dict__.update(own)
         for one, values in named:
             for key, value in values.items():
                 setattr(one, key, value)
         for one, share in dropouts:
             one.p = share
-        model.config._name_or_path, model.model_tags = name, tags  # noqa: SLF001
+        model.config._name_or_path, model.model_tags = name, tags  # noqa: SLF001 - as above
         model.train(training)
