@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from transformers import TrainerCallback
 
-from rmbench.store import write_whole
+from rmbench.store import canonical, write_whole
 from rmbench.trainers import logs, updates
 from rmbench.trainers.evaluation import evaluate
 
@@ -58,9 +58,19 @@ class Watch(TrainerCallback):  # type: ignore[misc]
         self.began = self.saved = time.monotonic()
 
     def end(self) -> None:
-        """Close the files."""
+        """Close the files, and write what the training took."""
         for file in self.files.values():
             file.close()
+        folder = self.course.session.folder
+        rows = _read(folder / logs.TIMINGS)
+        seconds = math.fsum(row[stage] for row in rows for stage in ("rollout", "scoring", "update", "overhead"))
+        tokens = sum(row["tokens"] + row["trained"] for row in rows)
+        body = {
+            "seconds": self.seconds + time.monotonic() - self.began,
+            "tokens_per_second": tokens / seconds if seconds else None,
+            "parameters": sum(weight.numel() for weight in self.course.agent.module.parameters()),
+        }  # fmt: skip
+        write_whole(folder / logs.MEASURES, canonical(body))
 
     def on_train_begin(self, *_: Any, **__: Any) -> None:
         """Look at dev before the first step."""
