@@ -18,7 +18,7 @@ from rmbench.judged import Fitting, Interrupted
 from rmbench.policy import Scored, Session
 
 PLUGIN = REPO / "plugins" / "rmbench-trl"
-WORDS = "the cat sat on a mat and dog barked at user".split()
+WORDS = ["the", "cat", "sat", "on", "a", "mat", "and", "dog", "barked", "at", "user"]
 CARD = """
 name = "toy-trl"
 version = 1
@@ -121,6 +121,11 @@ def weights(agent):
     return {name: one.detach().clone() for name, one in agent.module.named_parameters()}
 
 
+def configured(agent):
+    """The configuration, but for what saving writes into it."""
+    return {name: one for name, one in agent.model.config.to_dict().items() if name not in {"architectures", "dtype"}}
+
+
 def same(one, two):
     import torch
 
@@ -144,17 +149,17 @@ def test_a_trainer_changes_the_weights_and_leaves_its_files(
 ):  # fmt: skip
     agent, told = policy(), []
     before, held = weights(agent), set(vars(agent.model))
-    config = agent.model.config.to_dict()
+    config = configured(agent)
     made = trained(plugin, name, judgements, session(tmp_path, policy, writes, tell=told.append), agent, **more)
     assert (made.steps, made.stopped) == (2, "steps")
     assert not same(before, weights(agent))
-    assert agent.model.config.to_dict() == config
+    assert configured(agent) == config
     assert set(vars(agent.model)) == held
     assert not agent.module.training
     log, curve, timings = (lines(tmp_path / one) for one in ("log.jsonl", "curve.jsonl", ".timings.jsonl"))
     assert [row["step"] for row in log] == [row["step"] for row in timings] == [1, 2]
     assert [row["step"] for row in curve] == [0, 2]
-    assert curve[0]["kl"] == pytest.approx(0.0, abs=1e-6) < curve[1]["kl"]
+    assert abs(curve[0]["kl"]) < 1e-6 < curve[1]["kl"]
     assert set(curve[0]["judges"]) == {"other"}
     assert all(math.isfinite(row["loss"]) and row["lr"] > 0 and row["grad_norm"] > 0 for row in log)
     assert all(row["trained"] > 0 and row["update"] > 0 for row in timings)
@@ -172,7 +177,7 @@ def test_a_trainer_changes_the_weights_and_leaves_its_files(
 
 def test_trl_reads_the_tokens_that_the_policy_reads(plugin, judgements, policy, writes, tmp_path, monkeypatch):
     agent = policy()
-    wanted = {ids for ids in agent.reader.prompts(judgements.train.samples)}
+    wanted = set(agent.reader.prompts(judgements.train.samples))
     seen = []
     generate = type(agent.model).generate
 

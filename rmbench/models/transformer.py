@@ -81,9 +81,7 @@ def fit(
 ) -> Path:  # fmt: skip
     """Fit a transformer to train and write the checkpoint.
 
-    Args:
-        judgements, loss, options, fitting: as of every reward model.
-        by: what trains the learner, called and answering as ``training.train`` is.
+    ``by`` is what trains the learner, called and answering as ``training.train``.
 
     Raises:
         InputError: a folder that must not be loaded or does not fit the options, more memory than there is, no row that

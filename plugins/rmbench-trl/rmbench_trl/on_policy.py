@@ -9,7 +9,7 @@ import tempfile
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from datasets import Dataset
 from trl import GRPOConfig, GRPOTrainer, RLOOConfig, RLOOTrainer
@@ -38,16 +38,16 @@ def grpo(agent: Agent, judgements: Judgements, options: TrlGrpo, session: Sessio
         "scale_rewards": options.scale, "loss_type": options.normalisation,
         "epsilon_high": options.epsilon_high or options.epsilon,
     }  # fmt: skip
-    return run(agent, judgements, options, session, partial(_made, GRPOTrainer, GRPOConfig, own))
+    return run(agent, judgements, options, session, partial(_made, (GRPOTrainer, GRPOConfig), own))
 
 
 def rloo(agent: Agent, judgements: Judgements, options: TrlRloo, session: Session) -> Trained:
     """Train with TRL's RLOOTrainer."""
     own = {"normalize_advantages": options.standardise, "epsilon_high": options.epsilon_high or options.epsilon}
-    return run(agent, judgements, options, session, partial(_made, RLOOTrainer, RLOOConfig, own))
+    return run(agent, judgements, options, session, partial(_made, (RLOOTrainer, RLOOConfig), own))
 
 
-def _made(trainer: Any, config: Any, own: dict[str, Any], course: Course, watch: Watch, given: dict[str, Any]) -> Any:
+def _made(kind: tuple[Any, Any], own: dict[str, Any], course: Course, watch: Watch, given: dict[str, Any]) -> Any:
     """Return a trainer of TRL on the prompts of train; its reference is made of the policy as it stands."""
     options: Any = course.options
     agent, tokenizer = course.agent, course.agent.tokenizer
@@ -59,10 +59,12 @@ def _made(trainer: Any, config: Any, own: dict[str, Any], course: Course, watch:
         )  # fmt: skip
     rows = options.batch * options.group
     size = options.micro_batch or rows
+    trainer, config = kind
     _timed(course)
     with _start(course):
         return trainer(
-            model=agent.model, processing_class=tokenizer, callbacks=[watch], reward_funcs=[_reward(course, samples, watch)],
+            model=agent.model, processing_class=tokenizer, callbacks=[watch],
+            reward_funcs=[_reward(course, samples, watch)],
             train_dataset=Dataset.from_list([
                 {"prompt": prompt_of(tokenizer, sample), "row": row} for row, sample in enumerate(samples)
             ]),
@@ -79,10 +81,10 @@ def _made(trainer: Any, config: Any, own: dict[str, Any], course: Course, watch:
 @contextmanager
 def _start(course: Course) -> Iterator[None]:
     """Let TRL, which loads the reference by the model's name, find the policy as it stands."""
-    config = course.agent.model.config
+    config, options = course.agent.model.config, cast("TrlOnPolicy", course.options)
     name = config._name_or_path  # noqa: SLF001 - TRL asks for it
     with tempfile.TemporaryDirectory() as folder:
-        if course.options.kl:  # type: ignore[attr-defined] - of trainers that draw
+        if options.kl:
             course.agent.save(Path(folder))
         config._name_or_path = folder  # noqa: SLF001 - as above
         try:

@@ -79,8 +79,8 @@ class TrlGrpo(TrlOnPolicy):
     """TRL's GRPOTrainer. Its divergence is estimated by k3 and stands in the loss.
 
     Attributes:
-        scale: what advantages are divided by (``scale_rewards``): the deviation of the ``group`` or of the ``batch``, or
-            nothing.
+        scale: what advantages are divided by (``scale_rewards``): the deviation of the ``group`` or of the ``batch``,
+            or nothing.
         normalisation: of the loss over tokens (``loss_type``): ``grpo``: mean of a response, then over responses;
             ``bnpo``: mean over the tokens of a micro-batch, ``dapo`` over those of the batch (TRL's default);
             ``dr_grpo``: by the most tokens; ``cispo``, ``luspo``, ``sapo``: see TRL.

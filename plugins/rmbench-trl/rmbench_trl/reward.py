@@ -50,8 +50,11 @@ def fit(judgements: Judgements, loss: str, options: TrlReward, fitting: Fitting)
     return transformer.fit(judgements, loss, options, fitting, by=train)
 
 
-def train(learner: Learner, judgements: Judgements, _: str, options: TrlReward, fitting: Fitting) -> Trained:
-    """Train with TRL; afterwards the learner's module holds the weights that were best on dev."""
+def train(learner: Learner, judgements: Judgements, _: str, options: Any, fitting: Fitting) -> Trained:
+    """Train with TRL; afterwards the learner's module holds the weights that were best on dev.
+
+    ``options`` are a ``TrlReward``.
+    """
     if not judgements.train.pairs:
         raise InputError("has no pairs", where=f"task {judgements.task.name!r}, train", help="trl-reward learns pairs")
     model = learner.module.model
@@ -94,10 +97,11 @@ def _trainer(
 def _no_tokenizer() -> Any:
     """Return the tokenizer that TRL asks for, though rows are tokens already."""
     words = Tokenizer(WordLevel({"<pad>": 0}, unk_token="<pad>"))  # noqa: S106 - a token of a vocabulary
-    return PreTrainedTokenizerFast(tokenizer_object=words, pad_token="<pad>")  # noqa: S106 - as above
+    fast: Any = PreTrainedTokenizerFast
+    return fast(tokenizer_object=words, pad_token="<pad>")  # noqa: S106 - as above
 
 
-class Watch(TrainerCallback):  # type: ignore[misc]
+class Watch(TrainerCallback):
     """Scores dev at its moments, keeps the best weights, and ends training where seconds or patience are spent."""
 
     def __init__(self, learner: Learner, dev: Sequence[Pair], options: TrlReward, fitting: Fitting) -> None:
@@ -119,11 +123,11 @@ class Watch(TrainerCallback):  # type: ignore[misc]
         ends = {int(row.ids[-1]) for row in self.learner.rows["train"] if row.reason is None}
         return next(token for token in range(len(ends) + 1) if token not in ends)
 
-    def on_train_begin(self, *_: Any, model: Any, **__: Any) -> None:
+    def on_train_begin(self, *_: Any, model: Any, **__: Any) -> None:  # type: ignore[override]
         """Tell the model which token pads, after TRL has told it another."""
         model.config.get_text_config().pad_token_id = self.pad
 
-    def on_step_end(self, _: Any, state: Any, control: Any, **__: Any) -> None:
+    def on_step_end(self, _: Any, state: Any, control: Any, **__: Any) -> None:  # type: ignore[override]
         """Stop where the user, the budget or the last step says so."""
         self.step = state.global_step
         self.interrupted = self.fitting.stop()
@@ -133,7 +137,7 @@ class Watch(TrainerCallback):  # type: ignore[misc]
             self.stopped = "steps"
         control.should_training_stop |= self.interrupted or self.stopped is not None
 
-    def on_log(self, _: Any, __: Any, control: Any, logs: Any, **___: Any) -> None:
+    def on_log(self, _: Any, __: Any, control: Any, logs: Any, **___: Any) -> None:  # type: ignore[override]
         """Take a step's loss; score dev where it is due."""
         if "loss" not in logs or self.interrupted:
             return

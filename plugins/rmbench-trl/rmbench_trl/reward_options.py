@@ -10,9 +10,9 @@ from rmbench.models.options import number
 class TrlReward(Transformer):
     """A transformer as that of ``transformer``, trained by TRL's RewardTrainer.
 
-    All fields are those of ``transformer``, but ``pooling``: TRL trains the model's own head, which reads the last token
-    of a decoder or the first of an encoder. ``dropout`` is that of a new encoder's hidden states; before the head TRL
-    has none.
+    All fields are those of ``transformer``, but ``pooling``: TRL trains the model's own head, which reads the last
+    token of a decoder or the first of an encoder. ``dropout`` is that of a new encoder's hidden states; before the head
+    TRL has none.
 
     Attributes:
         centre: weight of the squared sum of a pair's two scores, which draws scores to 0 (Eisenstein et al. 2023, in

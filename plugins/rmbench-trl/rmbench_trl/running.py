@@ -7,7 +7,6 @@ import random
 import shutil
 from contextlib import contextmanager
 from dataclasses import replace
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -27,6 +26,7 @@ from rmbench_trl.watch import Watch
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+    from pathlib import Path
 
     from rmbench.judged import Judgements
     from rmbench.policy import Agent, Session
@@ -60,8 +60,8 @@ def run(
         try:
             trainer.train(resume_from_checkpoint=None if found is None else str(found))
         except torch.OutOfMemoryError as error:
-            rows = f"micro_batch (now {options.micro_batch or 'all rows'})"
-            raise InputError(f"memory ran out at step {course.step}", where=_name(session), help=f"lower {rows}") from error
+            advice = f"lower micro_batch (now {options.micro_batch or 'all rows'})"
+            raise InputError(f"memory ran out at step {course.step}", where=_name(session), help=advice) from error
         finally:
             watch.end()
     if watch.interrupted and watch.stopped is None:
@@ -115,7 +115,7 @@ def _course(agent: Agent, judgements: Judgements, options: Any, session: Session
     parts = Parts(agent.module, optimizer, scheduler(optimizer, _stretched(options)), session.runtime.device)
     reference = None if session.start is None else session.start()
     if reference is not None:
-        reference.module.requires_grad_(False).eval()  # noqa: FBT003 - torch's own name
+        reference.module.requires_grad_(False).eval()
     samples = tuple(sample for sample in judgements.train.samples if sample.prompt.strip())
     course = Course(agent, judgements, options, session, reference, None, parts, samples)
     empty = len(judgements.train.samples) - len(samples)

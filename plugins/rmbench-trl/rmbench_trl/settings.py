@@ -1,4 +1,4 @@
-"""What every trainer of TRL is given alike: our optimizer and schedule, no network, no reports, a model left as it was."""
+"""What all trainers of TRL are given: our optimizer and schedule, no network, no reports, a model left as it was."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from rmbench.api import Runtime
 
 CONFIGURED = ("pad_token_id", "bos_token_id", "eos_token_id", "use_cache")
-METHODS = ("forward", "generate")
+METHODS = ("forward", "generate", "model_tags")
 
 
 def adamw(module: Any, options: Any) -> Optimizer:
@@ -85,24 +85,23 @@ def _no_remarks() -> Iterator[None]:
 
 @contextmanager
 def as_it_was(model: Any) -> Iterator[None]:
-    """Take back what TRL changes of a model beside its weights: its forward pass, special tokens, dropout, name, tags."""
+    """Take back what TRL changes of a model beside its weights: its methods, special tokens, dropout, name and tags."""
     config = model.config.get_text_config()
     generation = getattr(model, "generation_config", None)
     named = [(one, {name: getattr(one, name, None) for name in CONFIGURED}) for one in (config, generation) if one]
     dropouts = [(one, one.p) for one in model.modules() if isinstance(one, torch.nn.Dropout)]
-    own = {name: model.__dict__[name] for name in METHODS if name in model.__dict__}
+    own = dict(vars(model))
     name, training = model.config._name_or_path, model.training  # noqa: SLF001 - TRL writes it
-    tags = list(model.model_tags) if model.model_tags else model.model_tags
     try:
         yield
     finally:
-        for method in METHODS:
-            model.__dict__.pop(method, None)
-        model.__dict__.update(own)
+        for new in set(vars(model)) - set(own):
+            delattr(model, new)
+        vars(model).update({method: own[method] for method in METHODS if method in own})
         for one, values in named:
             for key, value in values.items():
                 setattr(one, key, value)
         for one, share in dropouts:
             one.p = share
-        model.config._name_or_path, model.model_tags = name, tags  # noqa: SLF001 - as above
+        model.config._name_or_path = name  # noqa: SLF001 - as above
         model.train(training)

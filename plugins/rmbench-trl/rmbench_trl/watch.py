@@ -1,4 +1,4 @@
-"""What happens between the steps of a trainer of TRL: rows are written, dev is looked at, state is saved, training ends."""
+"""What happens between the steps of a trainer of TRL: rows are written, dev is looked at, state is saved."""
 
 from __future__ import annotations
 
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from rmbench.trainers.course import Course
 
 SAVES, SAVE_SECONDS = 10, 30.0  # states over the steps, and seconds after which there is one more
+LEAST_SECONDS, LEAST_SHARE = 1.0, 20.0  # no state sooner after the last, nor sooner than so many times what it took
 OURS = {
     "kl": "kl", "entropy": "entropy", "completions/mean_length": "length", "clip_ratio/region_mean": "clip_share",
     "completions/clipped_ratio": "unfinished", "frac_reward_zero_std": "constant_groups",
@@ -25,7 +26,7 @@ OURS = {
 }  # fmt: skip
 
 
-class Watch(TrainerCallback):  # type: ignore[misc]
+class Watch(TrainerCallback):
     """Beside a training of TRL.
 
     Args:
@@ -44,6 +45,7 @@ class Watch(TrainerCallback):  # type: ignore[misc]
         self.logged: list[dict[str, Any]] = []
         self.curve: list[dict[str, Any]] = []
         self.seconds, self.began, self.saved, self.seen = 0.0, time.monotonic(), time.monotonic(), 0
+        self.cost, self.logged_at = 0.0, time.monotonic()
         self.files: dict[str, logs.Rows] = {}
 
     def begin(self, step: int) -> None:
@@ -78,17 +80,17 @@ class Watch(TrainerCallback):  # type: ignore[misc]
             self._evaluate()
         self.course.clock.restart()
 
-    def on_step_begin(self, _: Any, state: Any, __: Any, **___: Any) -> None:
+    def on_step_begin(self, _: Any, state: Any, __: Any, **___: Any) -> None:  # type: ignore[override]
         """Note which step it is, for errors."""
         self.course.step = state.global_step // self.updates + 1
 
-    def on_pre_optimizer_step(self, *_: Any, model: Any, **__: Any) -> None:
+    def on_pre_optimizer_step(self, *_: Any, model: Any, **__: Any) -> None:  # type: ignore[override]
         """Refuse a gradient that is NaN or infinite: the weights are still those of the step before."""
         grads = [weight.grad for weight in model.parameters() if weight.grad is not None]
         total = torch.stack([grad.abs().max() for grad in grads]).max().item() if grads else 0.0
         updates.check(self.course, total, "gradient")
 
-    def on_step_end(self, _: Any, state: Any, control: Any, **__: Any) -> None:
+    def on_step_end(self, _: Any, state: Any, control: Any, **__: Any) -> None:  # type: ignore[override]
         """Stop where the user, the budget or the last step says so; save what is due."""
         if state.global_step % self.updates:
             return
@@ -98,12 +100,19 @@ class Watch(TrainerCallback):  # type: ignore[misc]
             self.stopped = "seconds"
         if self.course.step == options.steps:
             self.stopped = "steps"
-        mark = self.course.step % max(1, options.steps // SAVES) == 0
-        if self.stopped is None and (self.interrupted or mark or now - self.saved > SAVE_SECONDS):
-            control.should_save, self.saved = True, now
+        control.should_save = self.interrupted or (self.stopped is None and self._is_due(now - self.saved))
         control.should_training_stop |= self.interrupted or self.stopped is not None
 
-    def on_log(self, _: Any, state: Any, __: Any, logs: Any, **___: Any) -> None:
+    def _is_due(self, since: float) -> bool:
+        """Whether the state is to be saved, so many seconds after the last time."""
+        mark = self.course.step % max(1, self.course.options.steps // SAVES) == 0
+        return (mark or since > SAVE_SECONDS) and since > max(LEAST_SECONDS, LEAST_SHARE * self.cost)
+
+    def on_save(self, *_: Any, **__: Any) -> None:
+        """Note when a state was saved, and what that took."""
+        self.cost, self.saved = time.monotonic() - self.logged_at, time.monotonic()
+
+    def on_log(self, _: Any, state: Any, __: Any, logs: Any, **___: Any) -> None:  # type: ignore[override]
         """Write a step's rows; look at dev where it is due."""
         if "loss" not in logs:
             return
@@ -113,11 +122,12 @@ class Watch(TrainerCallback):  # type: ignore[misc]
         self._timing()
         row = self._row()
         self.files["log.jsonl"].add(row)
-        if not self.interrupted and (self.course.step in self.due or self.stopped is not None):
+        if self.course.step in self.due or self.stopped is not None:
             self._evaluate()
         told = {"step": self.course.step, "steps": self.course.options.steps, "loss": row["loss"]}
         self.course.session.tell({**told, "reward": row.get("reward")})
         self.course.clock.restart()
+        self.logged_at = time.monotonic()
 
     def _row(self) -> dict[str, Any]:
         """Return the step's row of log.jsonl, a mean over its optimizer steps."""
