@@ -39,7 +39,8 @@ class Candidate:
     """One text to score, with whatever people and other models said of it.
 
     ``human`` maps an aspect to the mean score of the raters (higher is better), ``raters`` to the
-    score of each; ``model_scores`` are scores computed elsewhere, by name.
+    score of each; ``model_scores`` are scores computed elsewhere, by name. ``seed`` is that of the policy of the suite
+    that wrote it, None for a text of the data.
     """
 
     system: str
@@ -48,6 +49,7 @@ class Candidate:
     raters: Mapping[str, tuple[float, ...]] = field(default_factory=_empty)
     model_scores: Mapping[str, float] = field(default_factory=_empty)
     meta: Mapping[str, Any] = field(default_factory=_empty)
+    seed: int | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -149,7 +149,8 @@ def answer(message: Mapping[str, Any], tell: Callable[[Mapping[str, Any]], None]
     return {"ok": True, "notes": notes}
 
 
-def _write(stream: BinaryIO, message: Mapping[str, Any]) -> None:
+def write(stream: BinaryIO, message: Mapping[str, Any]) -> None:
+    """Write a message whole."""
     frame = wire.encode(message)
     while frame:
         frame = frame[stream.write(frame) :]
@@ -163,12 +164,12 @@ def main() -> None:
     requests, replies = private_pipes()
     message = wire.decode(exactly(requests))
     if "check" in message:
-        _write(replies, checked(message))
+        write(replies, checked(message))
         return
-    reply = answer(message, lambda step: _write(replies, {"step": dict(step)}))
+    reply = answer(message, lambda step: write(replies, {"step": dict(step)}))
     sys.stdout.flush()
     sys.stderr.flush()
-    _write(replies, reply)
+    write(replies, reply)
 
 
 if __name__ == "__main__":

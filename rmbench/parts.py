@@ -71,6 +71,7 @@ def samples_bytes(part: Part, aspects: Sequence[str]) -> bytes:
     first = [index == 0 for _, index, _ in rows]
     stated = [[[p.better, p.worse, p.subset] for p in sample.preferences] for sample, _, _ in rows]
     columns = _keys(part)
+    columns["seed"] = ([c.seed for _, _, c in rows], pa.uint64())
     columns["text"] = ([c.text for _, _, c in rows], pa.string())
     columns["prompt"] = ([sample.prompt for sample, _, _ in rows], pa.string())
     columns["cluster"] = ([prompt_key(sample) for sample, _, _ in rows], pa.string())
@@ -189,7 +190,13 @@ def load(run: RunFolder, manifest: Mapping[str, Any], task: Mapping[str, Any]) -
         rewards=_rewards(run, manifest, task),
         seed=manifest["resolved"]["seeds"][0], limit=manifest["resolved"]["limit"],
         prompts=tuple(table["prompt"].take(first).to_pylist()),
+        written=_seeds(table),
     )  # fmt: skip
+
+
+def _seeds(table: pa.Table) -> tuple[int | None, ...]:
+    """Return the seed of the policy that wrote each row; runs of earlier versions hold none."""
+    return tuple(table["seed"].to_pylist()) if "seed" in table.column_names else (None,) * table.num_rows
 
 
 def brief(reason: str | None) -> str | None:

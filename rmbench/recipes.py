@@ -140,8 +140,8 @@ def _recipe(
     given, paths = rewards.placed(model.options, given, base)
     rewards.contents_of(name, given, paths, where, read=False)
     typed = options.typed(model.options, given)
-    _refused(model.options, typed, place, use)
-    uses = tuple(model.uses) if not callable(model.uses) else tuple(_refused(model.uses, typed, place, use))
+    refused(model.options, typed, place, use)
+    uses = tuple(model.uses) if not callable(model.uses) else tuple(refused(model.uses, typed, place, use))
     contents = rewards.contents_of(name, given, paths, where, read=True)
     return Recipe(name, model, provided.plugin, task, loss, given, contents, uses, seed, judgements.digests(task))
 
@@ -166,7 +166,7 @@ def _words(entry: Mapping[str, Any], where: str) -> str:
     return name
 
 
-def _refused(call: Callable[..., Any], given: Mapping[str, Any], place: str, use: str) -> Any:
+def refused(call: Callable[..., Any], given: Mapping[str, Any], place: str, use: str) -> Any:
     """Call what a plugin gives with the options; what it says of them is the user's error."""
     try:
         return guard.call(call, **given)

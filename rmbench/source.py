@@ -10,11 +10,11 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 from rmbench import tasks
-from rmbench.api import Batch, Label
+from rmbench.api import Batch, Candidate, Label
 from rmbench.errors import InputError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
     from rmbench.api import Sample, Task
 
@@ -38,13 +38,23 @@ class Part:
 
 
 @dataclass(frozen=True, slots=True)
+class Written:
+    """What a policy of the suite wrote with one seed: a text by sample id; ``system`` is its entry's name."""
+
+    system: str
+    seed: int
+    texts: Mapping[str, str]
+
+
+@dataclass(frozen=True, slots=True)
 class Source:
     """A validated task: what its rows hold, and which samples of it are taken.
 
     ``task`` has its aspects and its main one settled (``main_from`` says how: ``card``, ``only aspect``,
     ``first aspect of the data``, or None where there are no ratings).
     ``columns`` are the batch columns that at least one row fills; ``taken`` the ids under a limit (None:
-    all); ``kept`` the samples themselves where the file is small enough to keep.
+    all); ``kept`` the samples themselves where the file is small enough to keep. ``awaited``: how many candidates
+    policies are to add to each sample (``rows`` counts them already), ``written`` what they have added.
     """
 
     task: Task
@@ -57,6 +67,8 @@ class Source:
     kept: tuple[Sample, ...] | None
     warnings: tuple[str, ...]
     main_from: str | None = None
+    awaited: int = 0
+    written: tuple[Written, ...] = ()
 
     @property
     def label(self) -> str:
@@ -65,12 +77,22 @@ class Source:
 
     def read(self) -> Iterator[Sample]:
         """Yield the samples taken, in file order."""
-        if self.kept is not None:
-            yield from self.kept
-            return
+        for sample in self.kept if self.kept is not None else self._taken():
+            yield self._with_written(sample) if self.written else sample
+
+    def _taken(self) -> Iterator[Sample]:
         for sample in tasks.read(self.task, "test", warn=_ignore):
-            if sample.candidates and (self.taken is None or sample.id in self.taken):
+            if (sample.candidates or self.awaited) and (self.taken is None or sample.id in self.taken):
                 yield sample
+
+    def _with_written(self, sample: Sample) -> Sample:
+        new = (Candidate(one.system, one.texts[sample.id], seed=one.seed) for one in self.written)
+        return replace(sample, candidates=(*sample.candidates, *new))
+
+    def with_written(self, written: Sequence[Written]) -> Source:
+        """Return the source with what policies wrote as candidates of its samples."""
+        own = self.rows - self.awaited * self.samples
+        return replace(self, written=tuple(written), rows=own + len(written) * self.samples)
 
     def parts(self) -> Iterator[Part]:
         """Yield the parts: whole samples, up to PART_ROWS rows, a function of the rows alone."""
@@ -138,8 +160,10 @@ def settled(task: Task, aspects: Sequence[str], warnings: list[str]) -> tuple[Ta
     return task, "first aspect of the data"
 
 
-def open_source(task: Task, *, limit: int | None, seed: int) -> Source:
+def open_source(task: Task, *, limit: int | None, seed: int, awaited: int = 0) -> Source:
     """Read a task through once: validate every row, count, and choose the samples.
+
+    ``awaited`` candidates of each sample are to come from policies: then samples need none of their own.
 
     Raises:
         InputError: a row is wrong, or nothing in the task can be scored.
@@ -153,7 +177,7 @@ def open_source(task: Task, *, limit: int | None, seed: int) -> Source:
     path = task.data["test"]
     keep = not path.is_file() or path.stat().st_size <= KEEP_BYTES  # what is no file, the reader refuses
     for sample in tasks.read(task, "test", warn=warnings.append):
-        if sample.candidates:
+        if sample.candidates or awaited:
             subsets.append((sample.id, sample.subset))
             samples += [sample] if keep else []
             aspects |= dict.fromkeys(aspect for candidate in sample.candidates for aspect in candidate.human)
@@ -166,12 +190,13 @@ def open_source(task: Task, *, limit: int | None, seed: int) -> Source:
     kept = tuple(s for s in samples if taken is None or s.id in taken) if keep else None
     task, main_from = settled(task, list(aspects), warnings)
     source = Source(
-        task, tasks.kind_of(task), tasks.digest(path), 0, 0, frozenset(), taken, kept, tuple(warnings), main_from
-    )
+        task, tasks.kind_of(task), tasks.digest(path), 0, 0, frozenset(), taken, kept, tuple(warnings), main_from,
+        awaited,
+    )  # fmt: skip
     columns: set[str] = {"languages"} if task.languages else set()
     rows = count = 0
     for sample in source.read():
-        count, rows = count + 1, rows + len(sample.candidates)
+        count, rows = count + 1, rows + len(sample.candidates) + awaited
         columns |= _columns(sample)
     return replace(source, samples=count, rows=rows, columns=frozenset(columns))
 

@@ -20,7 +20,7 @@ from rmbench.responses import read_responses
 from rmbench.source import BATCH_ROWS, batch
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Sequence
     from typing import BinaryIO
 
     from rmbench.api import Sample
@@ -82,9 +82,18 @@ class Scorer:
         """Return the scores of every reward on a batch, by name."""
         return {name: scores.values for name, scores in self._all(rows).items()}
 
-    def _all(self, rows: Batch) -> dict[str, Scores]:
+    def named_scores(self, rows: Batch, names: Sequence[str]) -> dict[str, Scores]:
+        """Return the scores of some of the rewards on a batch, by name; those that they use are scored too."""
+        wanted: set[str] = set()
+        for one in reversed(self.order):
+            if one.name in names or one.name in wanted:
+                wanted |= {one.name, *one.uses}
+        found = self._all(rows, wanted)
+        return {name: found[name] for name in names}
+
+    def _all(self, rows: Batch, wanted: Container[str] | None = None) -> dict[str, Scores]:
         found: dict[str, Scores] = {}
-        for one in self.order:
+        for one in self.order if wanted is None else [one for one in self.order if one.name in wanted]:
             given = rows if one.labelled else replace(rows, labels=())
             used = {name: tuple(found[name].values) for name in one.uses}
             try:

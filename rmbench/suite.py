@@ -4,29 +4,31 @@ from __future__ import annotations
 
 import os
 import tomllib
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from difflib import get_close_matches
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from rmbench import guard, options, recipes, rewards, tasks
+from rmbench import entries, guard, options, recipes, rewards, tasks
 from rmbench.api import EMPTY
 from rmbench.builtin.nulls import NULL_REWARDS
 from rmbench.errors import InputError, did_you_mean
 from rmbench.overrides import Overrides, label, merged, reward_entry
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from rmbench.api import Task, Unscored
+    from rmbench.entries import Entry
     from rmbench.plugins import Catalog
     from rmbench.rewards import Chosen
 
-KEYS = {"name", "tasks", "rewards", "metrics", "studies", "seeds", "limit", "unscored", "timeout", "reward_model"}
-LATER = {"policy": "policies", "train": "policy training"}
-STUDIES = ("score", "agree", "speed")
-DEFAULT_STUDIES = ("score", "agree")
-LATER_STUDIES = ("probe", "optimise")
+KEYS = {
+    "name", "tasks", "rewards", "metrics", "studies", "seeds", "limit", "unscored", "timeout", "reward_model", "policy",
+    "train", "tune",
+}  # fmt: skip
+STUDIES = ("score", "agree", "optimise", "speed")
+LATER_STUDIES = ("probe",)
 MAX_SEED = 2**63 - 1
 DEFAULT_TIMEOUT = 300.0
 
@@ -54,6 +56,7 @@ class Plan:
     data_dir: Path | None
     kind: str | None = None
     warnings: tuple[str, ...] = ()
+    entries: Mapping[str, Entry] = field(default_factory=dict)
 
     @property
     def rewards(self) -> tuple[Chosen, ...]:
@@ -111,10 +114,6 @@ def read(path: Path) -> dict[str, Any]:
 
 def _check_keys(given: Mapping[str, Any], where: str) -> None:
     for key in given:
-        if key in LATER:
-            raise InputError(
-                f"[[{key}]] ({LATER[key]}) is not in this version of rmbench", where=where, help="leave it out"
-            )
         if key not in KEYS:
             raise InputError(f"unknown key {key!r}", where=where, help=did_you_mean(key, KEYS))
 
@@ -180,7 +179,9 @@ def _studies(given: Mapping[str, Any], where: str) -> tuple[str, ...]:
                 help=f"there are {', '.join(STUDIES)}",
             )
         _choice(study, STUDIES, "studies", where)
-    return DEFAULT_STUDIES if named is None else ("score", *(s for s in STUDIES[1:] if s in named))
+    if named is None:
+        return ("score", "agree", *(["optimise"] if given.get("policy") or given.get("train") else []))
+    return ("score", *(s for s in STUDIES[1:] if s in named))
 
 
 def _metrics(given: Mapping[str, Any], catalog: Catalog, where: str) -> tuple[str, ...] | None:
@@ -349,11 +350,8 @@ def plan(given: Mapping[str, Any], catalog: Catalog, over: Overrides, *, base: P
     """
     _check_keys(given, where)
     over = replace(over, options=_placed_options(given, over, catalog, base, where))
-    given = merged(given, over, where)
-    listed = given.get("rewards", [])
-    if given.get("reward_model") and not over.rewards and isinstance(listed, list):  # each is a reward, listed or not
-        names = [entry.get("name") for entry in reward_models(given)]
-        given["rewards"] = [*listed, *(name for name in names if isinstance(name, str) and name not in listed)]
+    written, given = given, merged(given, over, where)
+    given["rewards"] = entries.with_rewards(given, written, models=not over.rewards)
     for key in ("tasks", "rewards"):
         if not isinstance(given.get(key), list) or not given[key]:
             raise InputError(
@@ -362,13 +360,15 @@ def plan(given: Mapping[str, Any], catalog: Catalog, over: Overrides, *, base: P
     limit, timeout = _limits(given, where)
     found_tasks = _tasks(given["tasks"], catalog, over, base)
     seeds = _seeds(given, where)
+    find_task: Callable[[Any], Task] = lambda name: _task(name, catalog, base, over)  # noqa: E731 - for two readers
     models = recipes.read(
-        given.get("reward_model", []), catalog, find_task=lambda name: _task(name, catalog, base, over),
-        base=base, where=where, seed=seeds[0],
-    )  # fmt: skip
+        given.get("reward_model", []), catalog, find_task=find_task, base=base, where=where, seed=seeds[0]
+    )
+    policies = entries.read(given, catalog, find_task=find_task, base=base, where=where)
     chosen = _chosen(given, models, catalog, base, where)
     ordered = waves(_with_nulls(chosen, catalog, where), where)
     recipes.check([one for wave in ordered for one in wave], where)
+    entries.check_rewards(policies, [one for wave in ordered for one in wave], where)
     unscored = _choice(given.get("unscored"), ("wrong", "exclude"), "unscored", where)
     return Plan(
         name=_value(given, "name", "suite", (str,), where),
@@ -384,6 +384,7 @@ def plan(given: Mapping[str, Any], catalog: Catalog, over: Overrides, *, base: P
         base=base,
         data_dir=_data_folder(over),
         kind=over.kind,
+        entries=policies,
     )
 
 

@@ -14,7 +14,7 @@ import torch
 from torch.nn import functional
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Mapping
 
     from torch import Tensor
 
@@ -180,7 +180,7 @@ def decoder_of(model: Any) -> Decoder | None:
     if config.model_type == "gpt2" and _says(config, GPT2):
         return _gpt2(model)
     whole = config.model_type == "llama" and config.num_key_value_heads == config.num_attention_heads
-    plain = whole and getattr(model.model.rotary_emb, "rope_type", "default") == "default"  # noqa: B009
+    plain = whole and getattr(model.model.rotary_emb, "rope_type", "default") == "default"
     return _llama(model) if plain and _says(config, LLAMA) else None
 
 

@@ -56,6 +56,7 @@ class Rows:
             preference's own subset, else its sample's, else None.
         rewards: by name, in suite order, null rewards last.
         seed, limit: of the run (seed of every resampling).
+        written: seed of the policy of the suite that wrote each row, None for a text of the data, shape (n,).
     """
 
     task: str
@@ -84,3 +85,4 @@ class Rows:
     seed: int = 1
     limit: int | None = None
     prompts: tuple[str, ...] = ()
+    written: tuple[int | None, ...] = ()

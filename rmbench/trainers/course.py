@@ -21,7 +21,6 @@ if TYPE_CHECKING:
     from rmbench.judged import Judgements
     from rmbench.models.state import Parts
     from rmbench.policy import Agent, Session
-    from rmbench.trainers.options import TrainerOptions
 
 STAGES = ("rollout", "scoring", "update")
 
@@ -76,11 +75,12 @@ class Course:
         good: the weights with which the last loss was finite.
         clock: of the step at hand.
         step: that one's number, from 1.
+        touched: whether weights have changed since it began.
     """
 
     agent: Agent
     judgements: Judgements
-    options: TrainerOptions
+    options: Any
     session: Session
     reference: Agent | None
     extra: torch.nn.Module | None
@@ -92,6 +92,7 @@ class Course:
     good: list[Tensor] = field(default_factory=list)
     clock: Clock = field(default_factory=Clock)
     step: int = 0
+    touched: bool = False
 
     @property
     def device(self) -> str:

@@ -12,15 +12,16 @@ import math
 import time
 import warnings
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, replace
-from typing import TYPE_CHECKING, Any
+from dataclasses import asdict, dataclass, field, replace
+from typing import TYPE_CHECKING, Any, Literal, cast
 
 import torch
 
 from rmbench.errors import InputError
 from rmbench.judged import Interrupted
+from rmbench.models.checkpoint import STATE
 from rmbench.models.schedules import scheduler
-from rmbench.models.state import STATE, Parts, Progress, copied, put, restore, save
+from rmbench.models.state import Parts, Progress, copied, put, restore, save
 from rmbench.models.training import reproducible
 from rmbench.policy import Trained
 from rmbench.store import canonical, write_whole
@@ -36,11 +37,14 @@ if TYPE_CHECKING:
     from rmbench.policy import Agent, Session
     from rmbench.trainers.options import TrainerOptions
 
+    Stopped = Literal["steps", "seconds", "patience"]
+
 __all__ = ["Course", "Rollout", "run"]
 
 SAVES = 10  # states over the steps; one more where the last is SAVE_SECONDS ago
 SAVE_SECONDS, TELL_SECONDS = 30.0, 0.5
 LEAST_SECONDS, LEAST_SHARE = 1.0, 20.0  # no state sooner after the last, nor sooner than so many times what it took
+NOTED = 0.25  # of kl_limit, from which KL is a note
 PLACES = 1000  # of the schedule where it goes by seconds
 
 
@@ -94,7 +98,8 @@ def run(
             put(course.parts.module, course.parts.best)
     agent.module.eval()
     _measures(course, progress)
-    return Trained(progress.step, progress.stopped or "steps", notes=tuple(_notes(course, progress)))
+    stopped = cast("Stopped", progress.stopped or "steps")
+    return Trained(progress.step, stopped, notes=tuple(_notes(course, progress)))
 
 
 def _course(
@@ -186,17 +191,28 @@ class Training:
     told: float = 0.0
     saved: float = 0.0
     cost: float = 0.0
+    before: tuple[list[torch.Tensor], dict[str, float], list[str]] = field(default_factory=lambda: ([], {}, []))
 
     def run(self) -> None:
-        """Make the steps that are left."""
+        """Make the steps that are left, and the evaluation that is owed where one was interrupted."""
         course, progress = self.course, self.progress
         self.began = time.monotonic() - progress.seconds
         self.told = self.saved = time.monotonic()
-        if not progress.curve:
-            self._look()
+        try:
+            if not progress.curve or progress.extra.get("owed"):
+                self._look()
+            self._go()
+        except Interrupted:  # asked to stop while the reward or a judge was at work
+            if not course.touched:
+                self._back()
+                self._save()
+            raise
+
+    def _go(self) -> None:
+        course, progress = self.course, self.progress
         while progress.stopped is None:
             if course.session.stop():
-                self._save()
+                self._begin()
                 raise Interrupted(f"stopped at step {progress.step} of {course.options.steps}; its state is kept")
             row = self._step()
             progress.seconds = time.monotonic() - self.began
@@ -215,6 +231,7 @@ class Training:
         course, progress = self.course, self.progress
         course.step = progress.step + 1
         rate = course.parts.optimizer.param_groups[0]["lr"]
+        self._begin()
         course.clock.restart()
         made = self.step(course, course.step)
         row = {"step": course.step, "loss": made.get("loss"), "lr": rate, **made}
@@ -225,9 +242,20 @@ class Training:
         progress.step += 1
         return row
 
+    def _begin(self) -> None:
+        """Keep what is to be brought back where the next step or evaluation is interrupted."""
+        course = self.course
+        course.touched = False
+        self.before = (updates.generators(course.device), dict(course.numbers), list(course.notes))
+
+    def _back(self) -> None:
+        course = self.course
+        generators, course.numbers, course.notes = self.before
+        updates.put_generators(generators, course.device)
+
     def _share(self) -> float:
         """Return how much of the training is done, from 0 to 1."""
-        options = self.course.options
+        options: TrainerOptions = self.course.options
         done = self.progress.step / options.steps
         if options.seconds is not None:
             done = max(done, (time.monotonic() - self.began) / options.seconds)
@@ -247,7 +275,7 @@ class Training:
     def _is_due(self) -> bool:
         """Whether dev is to be looked at."""
         due = int(self._share() * self.course.options.evaluations + 1e-9)
-        before = self.progress.extra.get("looked", 0)
+        before: int = self.progress.extra.get("looked", 0)
         self.progress.extra["looked"] = max(due, before)
         return due > before
 
@@ -255,11 +283,14 @@ class Training:
         """Evaluate, add a row to the curve, keep the weights where they are the best, stop where patience ends."""
         course, progress = self.course, self.progress
         course.agent.module.eval()
+        progress.extra["owed"] = True
+        self._begin()
         row = {"step": progress.step, **self.evaluate(course)}
+        progress.extra["owed"] = False
         progress.curve.append(row)
         _write_curve(course.session.folder, progress)
+        _watch(course, row.get("kl_per_token"), progress.step)
         if self.best is None:
-            _watch(course, row.get("kl_per_token"), progress.step)
             return
         value = row.get(self.best)
         if value is None or not progress.best or -value > progress.best[0]:
@@ -276,7 +307,9 @@ class Training:
         progress, now = self.progress, time.monotonic()
         mark = progress.step % max(1, self.course.options.steps // SAVES) == 0 or progress.stopped is not None
         since = now - self.saved
-        if progress.stopped or ((mark or since > SAVE_SECONDS) and since > max(LEAST_SECONDS, LEAST_SHARE * self.cost)):
+        if progress.stopped is not None or (
+            (mark or since > SAVE_SECONDS) and since > max(LEAST_SECONDS, LEAST_SHARE * self.cost)
+        ):
             self._save()
             self.saved = time.monotonic()
             self.cost = self.saved - now
@@ -301,7 +334,12 @@ class Training:
 def _watch(course: Course, kl: float | None, step: int) -> None:
     """Stop where a policy is far beyond what its start would write."""
     limit = getattr(course.options, "kl_limit", 0.0)
-    if not limit or kl is None or kl <= limit:
+    if not limit or kl is None or kl <= NOTED * limit:
+        return
+    if "kl_noted" not in course.numbers:
+        course.numbers["kl_noted"] = step
+        course.note(f"KL to the start came to {kl:.3g} nats a token at step {step}")
+    if kl <= limit:
         return
     updates.back(course)
     raise InputError(

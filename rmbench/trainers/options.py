@@ -103,7 +103,7 @@ class OnPolicy(TrainerOptions):
     kl: float = 0.05
     kl_estimator: Estimator = "k1"
     kl_in: Place = "reward"
-    kl_limit: float = 10.0
+    kl_limit: float = 20.0
     entropy: float = 0.0
     mix: float = 0.0
     mix_schedule: Mix = "constant"

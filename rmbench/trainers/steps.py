@@ -1,4 +1,4 @@
-"""What the steps of on-policy trainers share: one look at the drawn responses, references mixed in, a row of the log."""
+"""What steps of on-policy trainers share: one look at the drawn responses, references mixed in, a row of the log."""
 
 from __future__ import annotations
 
@@ -40,8 +40,10 @@ class Seen:
     mask: Tensor
     hidden: Any
 
-    def of(self, whole: Tensor) -> Tensor:
-        """Return these rows of something of the whole rollout: (rows, T) or (rows,)."""
+    def of(self, whole: Tensor | None) -> Tensor:
+        """Return these rows of something of the whole rollout, (rows, T) or (rows,); that it is there is checked."""
+        if whole is None:
+            raise ValueError("nobody asked the start, or the drawing policy, about this rollout")
         return whole[self.rows, : self.mask.shape[1]] if whole.ndim > 1 else whole[self.rows]
 
 
@@ -51,8 +53,8 @@ class Looker:
 
     Attributes:
         rows: those that are learnt from.
-        old: (rows, T) log-probabilities of the drawing policy; None before the first look.
         entropy: (rows,) nats of each response, summed, at the last look.
+        old: (rows, T) log-probabilities of the drawing policy, 0 beyond a response; None before the first look.
     """
 
     course: Course
@@ -78,6 +80,15 @@ class Looker:
         if self.old is None:
             self.old = self._old(rows, logp.detach())
         return Seen(rows, logp, entropy, seen.mask, seen.hidden)
+
+    def away(self, seen: Seen | None = None) -> Tensor:
+        """Return the KL estimate at each token to the start: of what is seen, else of the drawing policy (rows, T)."""
+        estimate = estimators.KL[self.course.options.kl_estimator]
+        if seen is None:
+            if self.old is None or self.rollout.ref_logp is None:
+                raise ValueError("nothing was looked at yet, or there is no reference")
+            return torch.where(self.rollout.mask, estimate(self.old, self.rollout.ref_logp), 0.0)
+        return estimate(seen.logp, seen.of(self.rollout.ref_logp))
 
     def _old(self, rows: list[int], logp: Tensor) -> Tensor:
         """Return what the drawing policy thought: this very look where it is of all rows, else a pass of its own."""
@@ -144,7 +155,7 @@ def summary(looker: Looker, loss: float | None, norm: float | None) -> dict[str,
     rollout, scored = looker.rollout, looker.rollout.scored
     tokens = int(rollout.mask[looker.rows].sum())
     kl = None
-    if rollout.ref_logp is not None and looker.old is not None and looker.rows:
+    if rollout.ref_logp is not None and looker.old is not None:
         away = torch.where(rollout.mask, estimators.kl_k3(looker.old, rollout.ref_logp), 0.0)[looker.rows].double()
         kl = float(away.sum()) / len(looker.rows)
     rewards = rollout.rewards[scored].double().tolist()
