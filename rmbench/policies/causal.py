@@ -45,6 +45,7 @@ class Causal:
         self.reader = reader
         self.files = dict(files)
         self.places = places
+        self.start: int | None = None  # of a decoder behind an encoder
         self.plain = self.module is model  # no adapters beside its weights
         self.direct = _head_alone(model)
 
