@@ -26,7 +26,8 @@ def evaluate(course: Course) -> dict[str, Any]:
 
     Returns:
         reward (mean of the scored), judges (name to mean), unscored, kl (nats a response, exact at each token of it,
-        to the start), kl_per_token, entropy (nats a token), length (words), distinct-2, finished (share); None where undefined.
+        to the start), kl_per_token, entropy (nats a token), length (words), distinct-2,
+        finished (share); None where undefined.
     """
     samples = chosen(course, course.options.evaluation_prompts)
     wished = course.session.decoding

@@ -363,7 +363,7 @@ def _notes(course: Course, progress: Progress) -> list[str]:
     if numbers.get("unscored_steps"):
         found.append(f"{numbers['unscored_steps']:.0f} of {steps} had no scored response: they changed nothing")
     if course.micro_batch != course.options.micro_batch:
-        found.append(f"memory ran out: gradients were computed of {course.micro_batch} rows at once")
+        found.append(f"memory ran out: gradients were computed of {course.micro_batch} row(s) at once")
     if course.options.seconds is not None:
         found.append(f"trained by a budget of {course.options.seconds:g} seconds: another machine gives other weights")
     return found

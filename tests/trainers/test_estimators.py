@@ -13,7 +13,9 @@ finite = st.floats(-20, 20, width=32)
 
 
 def close(found, expected, tolerance=1e-6):
-    return torch.allclose(torch.as_tensor(found, dtype=torch.float32), torch.tensor(expected, dtype=torch.float32), atol=tolerance)
+    return torch.allclose(
+        torch.as_tensor(found, dtype=torch.float32), torch.tensor(expected, dtype=torch.float32), atol=tolerance
+    )
 
 
 def test_log_probabilities_and_entropy_by_hand():
