@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     from rmbench.api import Sample
 
-KNOWN = 4096  # prompts whose tokens are kept: a trainer asks for the same ones again and again
+KNOWN = 2**16  # prompts whose tokens are kept: a trainer asks for the same ones again and again
 PROBE = "a"
 
 
@@ -70,6 +70,7 @@ class Reader:
         self.given = {"date_string": DATE} if "strftime_now" in str(tokenizer.chat_template) else {}
         self._around = _around(tokenizer)
         self.target = _around(tokenizer, target=True)[0] if reading.encoder else ()
+        self._plainly, self._written = _backends(tokenizer)
         self._known: dict[Any, tuple[int, ...]] = {}
 
     def prompts(self, samples: Sequence[Sample]) -> list[tuple[int, ...]]:
@@ -126,6 +127,9 @@ class Reader:
 
     def text(self, ids: Sequence[int]) -> str:
         """Return the text of tokens, special ones left out."""
+        if self._written is not None:
+            fast: str = self._written.decode(list(ids), skip_special_tokens=True)
+            return fast
         made: str = self.tokenizer.decode(list(ids), skip_special_tokens=True, clean_up_tokenization_spaces=False)
         return made
 
@@ -171,9 +175,27 @@ class Reader:
     def _plain(self, text: str, *, target: bool = False) -> tuple[int, ...]:
         if not sound(text):
             raise InputError("a text holds a lone surrogate, which no tokenizer takes", where=self.reading.where)
+        if self._plainly is not None:
+            return tuple(self._plainly.encode(text, add_special_tokens=False).ids)
         given = {"text_target": text} if target else {"text": text}
         found = self.tokenizer(**given, add_special_tokens=False, split_special_tokens=True, verbose=False)
         return tuple(found["input_ids"])
+
+
+def _backends(tokenizer: Any) -> tuple[Any, Any]:
+    """Return what cuts a text with no special tokens in it and what writes tokens, where that is the package's own.
+
+    They do what transformers' calls do in a tenth of the time.
+    """
+    if not tokenizer.is_fast:
+        return None, None
+    from tokenizers import Tokenizer
+
+    made = Tokenizer.from_str(tokenizer.backend_tokenizer.to_str())
+    made.no_padding()
+    made.no_truncation()
+    made.encode_special_tokens = True
+    return made, tokenizer.backend_tokenizer
 
 
 def _around(tokenizer: Any, *, target: bool = False) -> tuple[tuple[int, ...], tuple[int, ...]]:
