@@ -131,12 +131,19 @@ def _stretched(options: Any) -> Any:
 
 @contextmanager
 def _alone(options: Any, session: Session) -> Iterator[None]:
-    """Seed, threads and silence for a training; the generators of Python and numpy are put back, as torch's are."""
+    """Seed, threads and silence for a training; the generators of Python and numpy are put back, as torch's are.
+
+    Exact algorithms are asked for as everywhere, but not that new memory is filled: TRL asks for a lot of it.
+    """
     python, numbers = random.getstate(), np.random.get_state()  # noqa: NPY002 - what transformers seeds
+    memory: Any = torch.utils.deterministic
+    filled = memory.fill_uninitialized_memory
     with reproducible(session.runtime), quiet():
         torch.set_num_threads(options.threads)
+        memory.fill_uninitialized_memory = False
         try:
             yield
         finally:
+            memory.fill_uninitialized_memory = filled
             random.setstate(python)
             np.random.set_state(numbers)  # noqa: NPY002 - as above
