@@ -8,21 +8,22 @@ those of ``toy_world.WORLD`` in order, nats everywhere, no torch. "Expected" is 
 from __future__ import annotations
 
 from functools import cache
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from rmbench.models.checkpoint import read, tensors
+from rmbench.kernel.models.files import object_of
+from rmbench.models.checkpoint import CONFIG, read, tensors
 from rmbench.toy_world import END, FREE, NAMES, PREFIXES, VOCABULARY, WORLD, reward, text_of
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from numpy.typing import NDArray
 
     Array = NDArray[np.float64]
 
 MODEL = "tabular"
+DONE = ".done.json"  # what the engine leaves where a policy is ready
 BISECTIONS = 60
 ROWS = len(WORLD) + 1  # a saved table has one row more: of texts that stand alone, without a prompt
 
@@ -186,13 +187,36 @@ def optimum() -> float:
     return float(rewards().max(axis=1).mean())
 
 
+def first(seed: int, spread: float = 0.0) -> NDArray[np.float32]:
+    """Return all rows of the table that a policy ``tabular`` begins with, (places + 1, 13, 4)."""
+    drawn = np.random.default_rng(seed).normal(0.0, 1.0, (ROWS, FREE, VOCABULARY)) * spread
+    return drawn.astype(np.float32)
+
+
 def saved(folder: str | Path) -> Array:
-    """Return the table of a policy ``tabular`` that was saved, without the row of texts that stand alone.
+    """Return the table of a policy ``tabular`` in a run, without the row of texts that stand alone.
+
+    Where a suite leaves a policy as it begins nothing is saved: then what the run says of it tells its table.
 
     Raises:
         InputError: the folder holds none, or one of another world; it is read as untrusted data.
     """
-    return stored(folder)[: len(WORLD)].astype(np.float64)
+    begun = None if (Path(folder) / CONFIG).exists() else _begun(Path(folder) / DONE)
+    return (stored(folder) if begun is None else begun)[: len(WORLD)].astype(np.float64)
+
+
+def _begun(done: Path) -> NDArray[np.float32] | None:
+    """Return the table of a policy that was made and not trained, None where a run does not say that it is one."""
+    if not done.is_file():
+        return None
+    recipe = object_of(done, "what was made").get("recipe")
+    if not isinstance(recipe, dict) or recipe.get("start") is not None or recipe.get("trainer") is not None:
+        return None
+    options, seed = recipe.get("options"), recipe.get("seed")
+    spread = options.get("spread", 0.0) if isinstance(options, dict) else None
+    if isinstance(seed, int) and seed >= 0 and isinstance(spread, int | float) and MODEL in str(recipe.get("policy")):
+        return first(seed, spread)
+    return None
 
 
 def stored(folder: str | Path) -> NDArray[np.float32]:
@@ -205,7 +229,7 @@ def stored(folder: str | Path) -> NDArray[np.float32]:
         raise InputError(
             f"is no table of this toy world: model_type {found['model_type']!r}, world {found['world']!r}, "
             f"expected {described()['model_type']!r} and {described()['world']!r}",
-            where=str(checkpoint.path / "config.json"), help="train the policy `tabular` again",
+            where=str(checkpoint.path / CONFIG), help="train the policy `tabular` again",
         )  # fmt: skip
     logits = tensors(checkpoint, {"logits": (ROWS, FREE, VOCABULARY)})["logits"]
     return logits.astype(np.float32)

@@ -66,6 +66,7 @@ def offenders(pattern: str, forbidden: tuple[str, ...]) -> list[str]:
         ("kernel/**/*.py", ("rmbench.api", "rmbench.tasks", "rmbench.samples", "rmbench.suite", "rmbench.engine", "rmbench.process", "rmbench.plugins", "rmbench.store", "rmbench.studies", "rmbench.report", "rmbench.builtin")),
         ("models/*.py", ("rmbench.plugins", "rmbench.tasks", "rmbench.suite", "rmbench.engine", "rmbench.process", "rmbench.runs", "rmbench.studies", "rmbench.report", "rmbench.builtin")),
         ("policies/*.py", ("rmbench.plugins", "rmbench.tasks", "rmbench.suite", "rmbench.engine", "rmbench.process", "rmbench.runs", "rmbench.studies", "rmbench.report", "rmbench.builtin", "rmbench.trainers")),
+        ("trainers/*.py", ("rmbench.plugins", "rmbench.tasks", "rmbench.suite", "rmbench.engine", "rmbench.process", "rmbench.runs", "rmbench.studies", "rmbench.report", "rmbench.builtin")),
         ("judged.py", ("rmbench.plugins", "rmbench.tasks", "rmbench.suite", "rmbench.engine", "rmbench.models")),
         ("fitter.py", ("rmbench.suite", "rmbench.engine", "rmbench.runs", "rmbench.studies", "rmbench.report")),
         ("report/*.py", ("rmbench.engine", "rmbench.process", "rmbench.scoring", "rmbench.plugins", "rmbench.stats", "rmbench.cli")),
@@ -89,6 +90,7 @@ def test_arrows(pattern, forbidden):
         "import rmbench.worker",
         "import rmbench.kernel",
         "import rmbench.builtin.policies",
+        "import rmbench.builtin.trainers",
     ],
 )
 def test_start_up_leaves_heavy_packages_unimported(code):

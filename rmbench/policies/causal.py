@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from rmbench.errors import InputError
-from rmbench.policies import saving
+from rmbench.policies import saving, shared
 from rmbench.policies.generate import generate
 from rmbench.policy import Forward
 
@@ -65,6 +65,9 @@ class Causal:
         self._check_room(prompts, [len(ids) for ids in written])
         device = self.model.device
         ids, mask = padded(written, device)
+        if self.direct and shared.worth(self.model, prompts, written):
+            states = shared.hidden(self.model, prompts, written, pad=self.fill)
+            return Forward(self.model.get_output_embeddings()(states).float(), ids, mask, states.float())
         whole = [[*one, *other[:-1]] for one, other in zip(prompts, written, strict=True)]
         rows, _ = padded(whole, device, fill=self.fill)
         first = torch.tensor([len(one) - 1 for one in prompts], device=device)

@@ -6,6 +6,7 @@ of the prompt and the number of the response alone: neither batch nor order deci
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
     from rmbench.policy import Decoding
 
 SPARE = 8  # tokens beyond a stop text's bytes in which it is looked for
+LIKELIEST = 256  # tokens that are sorted for top-p before all are
 BLOCK = 64  # tokens of which the probability is summed at once
 
 
@@ -71,18 +73,38 @@ def processors(decoding: Decoding, numbers: Tensor, begun: int) -> LogitsProcess
 
 def chooser(decoding: Decoding) -> Callable[[Tensor, Tensor, Tensor], Tensor]:
     """Return what chooses tokens (rows,) by logits (rows, vocabulary), tokens so far (rows, n) and numbers (rows,)."""
-    mine = warpers(decoding) if decoding.temperature else []
     penalty = decoding.repetition_penalty
+    narrow = decoding.top_k or decoding.top_p < 1 or decoding.min_p
 
     def choose(logits: Tensor, written: Tensor, numbers: Tensor) -> Tensor:
         scores = logits if penalty == 1 else penalised(logits, written, penalty)
         if not decoding.temperature:
             return scores.argmax(1)
-        for one in mine:
-            scores = one(written, scores)
-        return drawn(scores, numbers)
+        scores = scores if decoding.temperature == 1 else scores / decoding.temperature
+        return drawn(narrowed(scores, decoding) if narrow else scores, numbers)
 
     return choose
+
+
+def narrowed(scores: Tensor, decoding: Decoding) -> Tensor:
+    """Return scores (rows, vocabulary), minus infinity where top-k, top-p or min-p leave a token out.
+
+    What transformers' processors leave (of tokens that tie for the last place of top-k, one), without a sort of the
+    whole vocabulary: the likeliest tokens are sorted, and all of them only where these hold too little probability.
+    """
+    if not decoding.top_k and decoding.top_p == 1:
+        return scores.masked_fill(scores < scores.amax(1, keepdim=True) + math.log(decoding.min_p), -torch.inf)
+    many = scores.shape[1]
+    best, ids = scores.topk(min(decoding.top_k or LIKELIEST, many))
+    whole = best if decoding.top_k else scores
+    shares = (best - whole.logsumexp(1, keepdim=True)).exp()
+    if decoding.top_p < 1 and not decoding.top_k and bool((shares.sum(1) < decoding.top_p).any()):
+        best, ids = scores.sort(1, descending=True)
+        shares = torch.softmax(best, 1)
+    left = shares.cumsum(1) - shares >= decoding.top_p
+    left |= shares < decoding.min_p * shares[:, :1]
+    left[:, 0] = False
+    return torch.full_like(scores, -torch.inf).scatter_(1, ids, best.masked_fill(left, -torch.inf))
 
 
 class Repetition(LogitsProcessor):

@@ -44,6 +44,7 @@ def write(folder: Path, model: Any, module: Any, files: Mapping[str, bytes]) -> 
                 if one.name == CONFIG:
                     write_whole(folder / CONFIG, canonical(_kept(one)))
                 else:
+                    one.chmod((folder / next(iter(files))).stat().st_mode)  # safetensors lets nobody else read it
                     _move(one, folder / one.name)
         sync_folder(folder)
 

@@ -128,9 +128,7 @@ class TabularAgent:
 
 def build(_: Judgements, options: Tabular, runtime: Runtime) -> TabularAgent:
     """Return a new table: of zeros, or of seeded normal logits."""
-    shape = (toy.ROWS, FREE, VOCABULARY)
-    drawn = np.random.default_rng(runtime.seed).normal(0.0, 1.0, shape) * options.spread
-    return TabularAgent(drawn.astype(np.float32), runtime.device)
+    return TabularAgent(toy.first(runtime.seed, options.spread), runtime.device)
 
 
 def load(folder: Path, _: Tabular, runtime: Runtime) -> TabularAgent:

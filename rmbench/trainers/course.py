@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from rmbench.errors import InputError
 from rmbench.models.training import order
 from rmbench.trainers import rollouts, updates
 
@@ -75,6 +76,7 @@ class Course:
         good: the weights with which the last loss was finite.
         clock: of the step at hand.
         step: that one's number, from 1.
+        orders: of the newest epochs, by number.
         touched: whether weights have changed since it began.
     """
 
@@ -92,6 +94,7 @@ class Course:
     good: list[Tensor] = field(default_factory=list)
     clock: Clock = field(default_factory=Clock)
     step: int = 0
+    orders: dict[int, list[int]] = field(default_factory=dict)
     touched: bool = False
 
     @property
@@ -113,11 +116,23 @@ class Course:
         return random.Random(f"{self.session.runtime.seed}/{what}/{step}").getrandbits(48)  # noqa: S311 - no secret
 
     def prompts(self, step: int) -> list[Sample]:
-        """Return the samples of a step, from 1: ``options.batch`` of train in seeded epochs, one after the other."""
+        """Return the samples of a step, from 1: ``options.batch`` of train in seeded epochs, one after the other.
+
+        Raises:
+            InputError: train has no prompts.
+        """
+        given = len(self.judgements.train.samples)
+        if not self.samples:
+            raise InputError("has no prompts to train on", where=f"task {self.judgements.task.name!r}, train")
+        if given > len(self.samples):
+            self.note(f"{given - len(self.samples)} of {given} prompts of train are empty and left out")
         count, size = len(self.samples), self.options.batch
         places = range((step - 1) * size, step * size)
-        orders = {epoch: order(count, self.session.runtime.seed, epoch) for epoch in {at // count for at in places}}
-        return [self.samples[orders[at // count][at % count]] for at in places]
+        epochs = {at // count for at in places}
+        self.orders = {
+            epoch: self.orders.get(epoch) or order(count, self.session.runtime.seed, epoch) for epoch in epochs
+        }
+        return [self.samples[self.orders[at // count][at % count]] for at in places]
 
     def rollout(self, step: int, *, old: bool = True) -> rollouts.Rollout:
         """Return responses drawn for the step's prompts, ``options.group`` for each, with their rewards.

@@ -42,6 +42,8 @@ class Critic(OnPolicy):
         number("value_rate", self.value_rate, above=0.0)
         flag("value_reach", self.value_reach)
         flag("whiten", self.whiten)
+        if self.kl and self.kl_in == "loss" and self.kl_estimator == "k1":
+            raise ValueError("kl_in is 'loss' and kl_estimator 'k1', whose gradient is 0 in expectation: take k2 or k3")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

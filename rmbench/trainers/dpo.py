@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, replace
+from functools import lru_cache, partial
 from typing import TYPE_CHECKING, Any, cast
 
 import torch
@@ -35,6 +36,8 @@ if TYPE_CHECKING:
     from rmbench.policy import Agent, Response, Session, Trained
     from rmbench.trainers.pair_options import Dpo, PairKind
 
+    TaskPair = tuple[Sample, int, int]  # with the rows of the better and of the worse text
+
 
 @dataclass(frozen=True, slots=True)
 class Chosen:
@@ -47,18 +50,19 @@ class Chosen:
 
 def train(agent: Agent, judgements: Judgements, options: Dpo, session: Session) -> Trained:
     """Train a policy on pairs (see ``rmbench.policy.Trainer``)."""
-    if options.pairs == "task" and not of_task(judgements):
+    every = of_task(judgements) if options.pairs == "task" else []
+    if options.pairs == "task" and not every:
         raise InputError(
             "has no pairs of responses to a prompt to learn from", where=f"task {judgements.task.name!r}, train",
             help='state preferences or ratings that differ there, or set pairs = "reward"',
         )  # fmt: skip
-    return run(agent, judgements, options, session, step, reference=True)
+    return run(agent, judgements, options, session, partial(step, every), reference=True)
 
 
-def step(course: Course, number: int) -> dict[str, Any]:
-    """Take the step's pairs, follow the gradient of their loss, and return a row of the log."""
+def step(every: Sequence[TaskPair], course: Course, number: int) -> dict[str, Any]:
+    """Take the step's pairs, of the task's where these are to be learnt from, follow their gradient, return a log row."""
     options = cast("Dpo", course.options)
-    pairs, told = by_task(course, number) if options.pairs == "task" else by_reward(course, number)
+    pairs, told = by_task(course, number, every) if options.pairs == "task" else by_reward(course, number)
     loss = norm = None
     ahead = torch.zeros(len(pairs), device=course.device)
     if pairs:
@@ -122,11 +126,13 @@ def by_reward(course: Course, number: int) -> tuple[list[Chosen], dict[str, Any]
     }  # fmt: skip
 
 
-def by_task(course: Course, number: int) -> tuple[list[Chosen], dict[str, Any]]:
+def by_task(
+    course: Course, number: int, every: Sequence[TaskPair]
+) -> tuple[list[Chosen], dict[str, Any]]:  # fmt: skip
     """Return the step's pairs of the task's train split, in seeded epochs, and what the log says of them."""
-    every, batch, seed = of_task(course.judgements), course.options.batch, course.session.runtime.seed
+    batch, seed = course.options.batch, course.session.runtime.seed
     places = range((number - 1) * batch, number * batch)
-    orders = {epoch: order(len(every), seed, epoch) for epoch in {at // len(every) for at in places}}
+    orders = {epoch: epoch_order(len(every), seed, epoch) for epoch in {at // len(every) for at in places}}
     most, texts = course.session.decoding.max_tokens, course.judgements.train.batch.responses
     pairs = []
     for sample, better, worse in (every[orders[at // len(every)][at % len(every)]] for at in places):
@@ -136,7 +142,13 @@ def by_task(course: Course, number: int) -> tuple[list[Chosen], dict[str, Any]]:
     return pairs, {"reward": None, "unscored": 0, "kl": None, "entropy": None, "length": tokens / (2 * len(pairs))}
 
 
-def of_task(judgements: Judgements) -> list[tuple[Sample, int, int]]:
+@lru_cache(maxsize=2)
+def epoch_order(pairs: int, seed: int, epoch: int) -> list[int]:
+    """Return the order of the pairs in an epoch, which many steps ask for."""
+    return order(pairs, seed, epoch)
+
+
+def of_task(judgements: Judgements) -> list[TaskPair]:
     """Return the pairs of train whose prompt is not empty: the sample, and the rows of the better and worse text."""
     train = judgements.train
     samples = {sample.id: sample for sample in train.samples if sample.prompt.strip()}

@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING
 import torch
 from torch.nn import functional
 
+from rmbench.trainers.fused import logprobs_and_entropy
+
 if TYPE_CHECKING:
     from torch import Tensor
 
@@ -29,27 +31,13 @@ def logprobs(logits: Tensor, ids: Tensor, temperature: float = 1.0) -> Tensor:
     Returns:
         (rows, T), at most 0.
     """
-    scaled = logits if temperature == 1 else logits / temperature
-    flat = functional.cross_entropy(scaled.reshape(-1, scaled.shape[-1]), ids.reshape(-1), reduction="none")
-    return -flat.reshape(ids.shape)
+    return logprobs_and_entropy(logits, ids, temperature, entropy=False)[0]
 
 
 def entropy(logits: Tensor, temperature: float = 1.0) -> Tensor:
     """Return the entropy -sum_v p_v log p_v at each place, in nats: (rows, T), from 0 to log V."""
-    return _entropy(functional.log_softmax(logits if temperature == 1 else logits / temperature, dim=-1))
-
-
-def logprobs_and_entropy(
-    logits: Tensor, ids: Tensor, temperature: float = 1.0, *, flowing: bool = False
-) -> tuple[Tensor, Tensor]:
-    """Return ``logprobs`` and ``entropy`` of one softmax; the entropy has a gradient where it is ``flowing``."""
-    log_p = functional.log_softmax(logits if temperature == 1 else logits / temperature, dim=-1)
-    found = log_p.gather(-1, ids[..., None])[..., 0]
-    return found, _entropy(log_p if flowing else log_p.detach())
-
-
-def _entropy(log_p: Tensor) -> Tensor:
-    return -(log_p.exp() * log_p.clamp_min(torch.finfo(log_p.dtype).min)).sum(-1)  # 0 * -inf is 0
+    anything = torch.zeros(logits.shape[:-1], dtype=torch.int64, device=logits.device)
+    return logprobs_and_entropy(logits, anything, temperature)[1]
 
 
 def masked_sum(values: Tensor, mask: Tensor) -> Tensor:

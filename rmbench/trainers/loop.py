@@ -115,13 +115,7 @@ def _course(
     places = options if options.seconds is None else replace(options, steps=PLACES)
     parts = Parts(whole, optimizer, scheduler(optimizer, places), session.runtime.device)
     samples = tuple(sample for sample in judgements.train.samples if sample.prompt.strip())
-    course = Course(agent, judgements, options, session, None, extra, parts, samples, micro_batch=options.micro_batch)
-    empty = len(judgements.train.samples) - len(samples)
-    if not samples:
-        raise InputError("has no prompts to train on", where=f"task {judgements.task.name!r}, train")
-    if empty:
-        course.note(f"{empty} of {len(judgements.train.samples)} prompts of train are empty and left out")
-    return course
+    return Course(agent, judgements, options, session, None, extra, parts, samples, micro_batch=options.micro_batch)
 
 
 def _frozen(session: Session) -> Agent:

@@ -27,7 +27,7 @@ class TrainerOptions:
     ``super()`` without arguments does not find it.
 
     Attributes:
-        steps: of training, from 1. Where a step draws responses it may make several optimizer steps of them.
+        steps: most steps of training, from 1. Where a step draws responses it may make several optimizer steps of them.
         seconds: budget of seconds, evaluations among them; training stops where it is spent, and the schedule goes by
             the share of it that is. Not reproducible. None: no budget.
         batch: prompts (or examples) of a step, from 1.

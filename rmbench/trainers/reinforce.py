@@ -71,7 +71,9 @@ def policy_loss(course: Course, seen: Seen, looker: Looker, found: Tensor) -> Te
         weights = estimators.importance_weights(logp, before, options.importance, options.importance_cap)[:, None]
     else:
         weights = estimators.importance_weights(seen.logp, old, options.importance, options.importance_cap)
-    terms = -weights * seen.of(found) * seen.logp - options.entropy * seen.entropy
+    terms = -weights * seen.of(found) * seen.logp
+    if options.entropy:
+        terms = terms - options.entropy * seen.entropy
     if options.kl and options.kl_in == "loss":
         terms = terms + options.kl * looker.away(seen)
     return estimators.masked_sum(terms, seen.mask).sum() / len(looker.rows)

@@ -20,7 +20,7 @@ from torch.nn import functional
 from rmbench.errors import InputError
 from rmbench.models.training import order
 from rmbench.policy import Response
-from rmbench.trainers import updates
+from rmbench.trainers import estimators, updates
 from rmbench.trainers.evaluation import chosen
 from rmbench.trainers.evaluation import evaluate as on_prompts
 from rmbench.trainers.loop import Course, run
@@ -182,9 +182,12 @@ def cross_entropy(agent: Agent, some: Sequence[Example], smoothing: float = 0.0)
             continue
         samples = None if alone else [one.sample for one in those if one.sample is not None]
         seen = agent.forward(samples, [one.text for one in those])
-        targets = torch.where(seen.mask, seen.ids, -100).reshape(-1)
-        logits = seen.logits.reshape(-1, seen.logits.shape[-1])
-        part = functional.cross_entropy(logits, targets, reduction="sum", label_smoothing=smoothing)
+        if smoothing:
+            targets = torch.where(seen.mask, seen.ids, -100).reshape(-1)
+            logits = seen.logits.reshape(-1, seen.logits.shape[-1])
+            part = functional.cross_entropy(logits, targets, reduction="sum", label_smoothing=smoothing)
+        else:
+            part = -estimators.masked_sum(estimators.logprobs(seen.logits, seen.ids), seen.mask).sum()
         total = part if total is None else total + part
     if total is None:
         raise ValueError("no examples")

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from rmbench.trainers import estimators, rollouts
+from rmbench.trainers.fused import logprobs_and_entropy
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -29,7 +30,7 @@ class Seen:
     Attributes:
         rows: which.
         logp: (some, t), gradients flowing, 0 beyond a response.
-        entropy: (some, t) nats, gradients flowing where ``options.entropy`` is above 0.
+        entropy: (some, t) nats, gradients flowing.
         mask: bool (some, t).
         hidden: (some, t, width).
     """
@@ -73,10 +74,8 @@ class Looker:
         seen = self.course.agent.forward(
             [rollout.samples[row] for row in rows], [rollout.responses[row] for row in rows]
         )
-        logp, entropy = estimators.logprobs_and_entropy(
-            seen.logits, seen.ids, options.temperature, flowing=options.entropy > 0
-        )
-        logp = torch.where(seen.mask, logp, 0.0)
+        found, entropy = logprobs_and_entropy(seen.logits, seen.ids, options.temperature)
+        logp = torch.where(seen.mask, found, 0.0)
         self.entropy[rows] = estimators.masked_sum(entropy.detach(), seen.mask)
         if self.old is None or self._in_parts():
             self.old = self._old(rows, logp.detach())

@@ -164,6 +164,15 @@ def test_saved_and_loaded_it_is_the_same(tmp_path):
     assert (tmp_path / "model.safetensors").read_bytes() == first
 
 
+def test_a_policy_that_a_suite_leaves_as_it_begins_is_known_by_what_the_run_says(tmp_path):
+    recipe = {"policy": "rmbench:tabular@1", "options": {"spread": 1.0}, "seed": 3, "trainer": None, "start": None}
+    (tmp_path / ".done.json").write_text(json.dumps({"recipe": recipe}))
+    assert toy.expected(tmp_path) == pytest.approx(toy.mean(toy.policy(own(agent(1.0, 3)))))
+    (tmp_path / ".done.json").write_text(json.dumps({"recipe": recipe | {"trainer": "rmbench:ppo@1"}}))
+    with pytest.raises(InputError, match="no finished checkpoint"):
+        toy.expected(tmp_path)
+
+
 def test_another_folder_is_refused(tmp_path):
     agent().save(tmp_path)
     (tmp_path / "config.json").write_text(json.dumps({"model_type": "llama"}))

@@ -108,7 +108,7 @@ def main():
     grpo.train(Speller(), DATA, Grpo(steps=1, batch=1, group=2), session(folder / "warm"))  # imports, once for all
     for name in TRAININGS:
         draw = random.Random(name)
-        kills = [(PLACES[at % len(PLACES)], draw.randint(1, 9)) for at in range(16)]
+        kills = [(PLACES[at % len(PLACES)], draw.randint(1, 9)) for at in range(12)]
         out[name] = [train(folder / f"{name}-whole", name, []), train(folder / f"{name}-killed", name, kills)]
     sys.stdout.write(json.dumps(out))
 

@@ -162,6 +162,7 @@ def test_it_goes_on_where_it_was_interrupted(tmp_path):
         (ActorCritic, {"advantage": "td"}, "advantage is 'td', expected one of: gae, n-step"),
         (ActorCritic, {"n": 0}, "n is 0, expected an integer of at least 1"),
         (ActorCritic, {"steps": 0}, "steps is 0"),
+        (ActorCritic, {"kl_in": "loss"}, "kl_estimator 'k1', whose gradient is 0 in expectation: take k2 or k3"),
         (Ppo, {"whiten": "yes"}, "whiten is 'yes', expected true or false"),
     ],
 )

@@ -11,7 +11,6 @@ from practice import SHORT, Recorded, check_resumed, gradients, known_rows, pick
 from spelling import Speller, bits, data, sample
 
 from rmbench.api import Batch
-from rmbench.builtin.trainers_more import TRAINERS
 from rmbench.errors import InputError
 from rmbench.judged import Judged, Pair
 from rmbench.policy import Scored
@@ -205,12 +204,6 @@ def test_less_memory_gives_the_same(tmp_path):
     parts, _ = trained(dpo, options, tmp_path / "b", agent=Speller(most=4))
     assert torch.allclose(weights(whole), weights(parts), atol=1e-4)
     assert rows(tmp_path / "b")[-1]["margin"] == pytest.approx(rows(tmp_path / "a")[-1]["margin"], abs=1e-4)
-
-
-def test_it_needs_a_reward_or_pairs():
-    (trainer,) = (one for one in TRAINERS if one.name == "dpo")
-    assert trainer.needs(Dpo()) == {"reward"}
-    assert trainer.needs(Dpo(pairs="task")) == {"pairs"}
 
 
 @pytest.mark.parametrize(

@@ -8,6 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from rmbench.trainers import estimators as est
+from rmbench.trainers import fused
 
 finite = st.floats(-20, 20, width=32)
 
@@ -136,3 +137,33 @@ def test_mix_weights_by_hand():
     assert [est.mix_weight(0.4, "constant", step, 4) for step in (1, 4)] == [0.4, 0.4]
     assert [est.mix_weight(0.4, "linear", step, 4) for step in (1, 2, 3, 4)] == pytest.approx([0.4, 0.3, 0.2, 0.1])
     assert [est.mix_weight(0.4, "cosine", step, 2) for step in (1, 2)] == pytest.approx([0.4, 0.2])
+
+
+@pytest.mark.parametrize("piece", [1, 7, 10**6])
+@pytest.mark.parametrize("temperature", [1.0, 0.7])
+def test_the_fused_gradient_is_that_of_the_definition(monkeypatch, piece, temperature):
+    monkeypatch.setattr(fused, "PIECE", piece)
+    drawn = torch.Generator().manual_seed(1)
+    logits = (3 * torch.randn(2, 5, 4, generator=drawn, dtype=torch.float64)).requires_grad_()
+    ids, weights = torch.randint(4, (2, 5), generator=drawn), torch.randn(2, 2, 5, generator=drawn, dtype=torch.float64)
+    log_p = torch.log_softmax(logits / temperature, -1)
+    expected = log_p.gather(-1, ids[..., None])[..., 0], -(log_p.exp() * log_p).sum(-1)
+    found = fused.logprobs_and_entropy(logits, ids, temperature)
+    for one, other in zip(found, expected, strict=True):
+        assert torch.allclose(one, other)
+    for some in ([0], [1], [0, 1]):
+        grads = [
+            torch.autograd.grad(sum((weights[at] * both[at]).sum() for at in some), logits, retain_graph=True)[0]
+            for both in (found, expected)
+        ]
+        assert torch.allclose(*grads)
+
+
+def test_the_fused_gradient_knows_what_is_impossible():
+    logits = torch.tensor([[0.0, 1.0, -math.inf]], requires_grad=True)
+    logp, entropy = fused.logprobs_and_entropy(logits, torch.tensor([1]))
+    (logp + entropy).sum().backward()
+    p = torch.softmax(torch.tensor([0.0, 1.0]), -1)
+    h = float(-(p * p.log()).sum())
+    expected = [-p[0] - p[0] * (p[0].log() + h), 1 - p[1] - p[1] * (p[1].log() + h), 0.0]
+    assert close(logits.grad[0], [float(one) for one in expected])

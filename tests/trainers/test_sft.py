@@ -41,6 +41,12 @@ def test_it_learns_raw_text(tmp_path, learn):
     assert ("reward" in curve(tmp_path)[0]) is (learn == "sequences")
 
 
+def test_raw_text_needs_no_prompts(tmp_path):
+    rows = [sample(at, "", "abcdefgh"[at : at + 3]) for at in range(5)]
+    trained = sft.train(Speller(), data(rows), Sft(learn="texts", **{**OPTIONS, "steps": 3}), session(tmp_path))
+    assert (trained.steps, trained.notes) == (3, ())
+
+
 def test_examples_are_what_the_option_says():
     agent = Speller()
     one, two = sample(1, "ab", "c", "de", context="fgh"), sample(2, "ab", "c")

@@ -45,7 +45,7 @@ def test_n_step_by_hand():
     assert n_step(rewards, values, MASK, gamma=0.5, n=9).tolist() == [[3.0, 4.0, 4.0], [8.0, 0.0, 0.0]]
 
 
-@settings(max_examples=500, deadline=None)
+@settings(max_examples=300, deadline=None)
 @given(episodes(), st.floats(0, 1), st.floats(0, 1))
 def test_gae_is_its_definition(episode, gamma, lam):
     rewards, values, mask = episode
@@ -59,7 +59,7 @@ def test_gae_is_its_definition(episode, gamma, lam):
         assert not found[row, length:].any()
 
 
-@settings(max_examples=500, deadline=None)
+@settings(max_examples=300, deadline=None)
 @given(episodes(), st.floats(0, 1), st.integers(1, 9))
 def test_n_step_is_its_definition(episode, gamma, n):
     rewards, values, mask = episode
