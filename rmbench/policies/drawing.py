@@ -12,6 +12,7 @@ import torch
 from torch.nn import functional
 
 from rmbench.policies.cache import Cache
+from rmbench.policies.past import kept
 from rmbench.policies.processors import chooser, stops, uniforms
 
 if TYPE_CHECKING:
@@ -84,7 +85,7 @@ def _read(
     number = {place: row for row, place in enumerate(different)}
     taken = torch.tensor([number[place] for place, _ in rows], device=mask.device)
     lengths = mask.sum(1)
-    layers = found.cache.layers
+    layers = kept(found).layers
     cache = Cache(
         [one.keys for one in layers], [one.values for one in layers], longest - lengths, prompt=taken, most=more
     )

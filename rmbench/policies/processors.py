@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from rmbench.policy import Decoding
 
 SPARE = 8  # tokens beyond a stop text's bytes in which it is looked for
-LIKELIEST = 256  # tokens that are sorted for top-p before all are
+LIKELIEST = (64, 1024)  # tokens that are sorted for top-p before all are
 BLOCK = 64  # tokens of which the probability is summed at once
 
 
@@ -89,22 +89,36 @@ def chooser(decoding: Decoding) -> Callable[[Tensor, Tensor, Tensor], Tensor]:
 def narrowed(scores: Tensor, decoding: Decoding) -> Tensor:
     """Return scores (rows, vocabulary), minus infinity where top-k, top-p or min-p leave a token out.
 
-    What transformers' processors leave (of tokens that tie for the last place of top-k, one), without a sort of the
-    whole vocabulary: the likeliest tokens are sorted, and all of them only where these hold too little probability.
+    What transformers' processors leave, without a sort of the whole vocabulary: each of them is a least score.
     """
-    if not decoding.top_k and decoding.top_p == 1:
-        return scores.masked_fill(scores < scores.amax(1, keepdim=True) + math.log(decoding.min_p), -torch.inf)
-    many = scores.shape[1]
-    best, ids = scores.topk(min(decoding.top_k or LIKELIEST, many))
-    whole = best if decoding.top_k else scores
-    shares = (best - whole.logsumexp(1, keepdim=True)).exp()
-    if decoding.top_p < 1 and not decoding.top_k and bool((shares.sum(1) < decoding.top_p).any()):
-        best, ids = scores.sort(1, descending=True)
-        shares = torch.softmax(best, 1)
-    left = shares.cumsum(1) - shares >= decoding.top_p
-    left |= shares < decoding.min_p * shares[:, :1]
-    left[:, 0] = False
-    return torch.full_like(scores, -torch.inf).scatter_(1, ids, best.masked_fill(left, -torch.inf))
+    if decoding.top_k:
+        least = scores.topk(min(decoding.top_k, scores.shape[1])).values[:, -1:]
+        scores = scores.masked_fill(scores < least, -torch.inf)
+    if decoding.top_p < 1:
+        scores = scores.masked_fill(scores < _nucleus(scores, decoding.top_p), -torch.inf)
+    if decoding.min_p:
+        least = scores.amax(1, keepdim=True) + math.log(decoding.min_p)
+        scores = scores.masked_fill(scores < least, -torch.inf)
+    return scores
+
+
+def _nucleus(scores: Tensor, share: float) -> Tensor:
+    """Return the score (rows, 1) of the last of the likeliest tokens that hold a share of the probability together.
+
+    Few tokens are sorted first, more of them only in rows where these hold too little.
+    """
+    whole = scores.logsumexp(1, keepdim=True)
+    least = scores.new_empty(len(scores), 1)
+    rows = torch.arange(len(scores), device=scores.device)
+    for many in (*LIKELIEST, scores.shape[1]):
+        best = scores[rows].topk(min(many, scores.shape[1])).values
+        shares = (best - whole[rows]).exp()
+        kept = (shares.cumsum(1) - shares < share).sum(1, keepdim=True)
+        least[rows] = best.gather(1, kept - 1)
+        rows = rows[shares.sum(1) < share]
+        if not len(rows):
+            break
+    return least
 
 
 class Repetition(LogitsProcessor):

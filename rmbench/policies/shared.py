@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
+from rmbench.policies.past import given, kept
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
@@ -49,7 +51,7 @@ def hidden(model: Any, prompts: Sequence[Sequence[int]], written: Sequence[Seque
         input_ids=ids, attention_mask=mask, position_ids=(mask.cumsum(1) - 1).clamp_(min=0), use_cache=True
     )
     cache = DynamicCache()
-    for layer, one in enumerate(read.cache.layers):
+    for layer, one in enumerate(kept(read).layers):
         cache.update(one.keys[taken], one.values[taken], layer)
     rows, there = _padded([ids[:-1] for ids in written], pad=pad, left=False, device=device)
     begin = mask.sum(1)[taken][:, None]
@@ -58,8 +60,8 @@ def hidden(model: Any, prompts: Sequence[Sequence[int]], written: Sequence[Seque
         input_ids=rows,
         attention_mask=torch.cat([mask[taken], there], 1),
         position_ids=places,
-        cache=cache,
         use_cache=True,
+        **given(model.base_model, cache),
     ).last_hidden_state
     return torch.cat([read.last_hidden_state[:, -1][taken][:, None], states], 1)
 

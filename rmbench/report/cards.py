@@ -120,7 +120,13 @@ def _reward(reward: Mapping[str, Any]) -> RewardCard:
 
 def _problems(manifest: Mapping[str, Any]) -> tuple[str, ...]:
     unusable = _mapping(manifest.get("failures"))
-    told = [f"reward {plain(str(name))} could not be used: {_text(why)}" for name, why in sorted(unusable.items())]
+    policies = {_mapping(one).get("name") for one in _items(_mapping(manifest.get("resolved")).get("training"))}
+    told = [
+        f"policy {plain(str(name))} could not be trained: {_text(why)}"
+        if name in policies
+        else f"reward {plain(str(name))} could not be used: {_text(why)}"
+        for name, why in sorted(unusable.items())
+    ]
     return (*told, *(_text(problem) for problem in _items(manifest.get("problems"))))
 
 

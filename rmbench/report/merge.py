@@ -95,10 +95,12 @@ def _distinct(runs: list[RunCard]) -> list[RunCard]:
 
 
 def label_of(signature: str | None, task: str | None) -> str | None:
-    """Return the part of a signature that names the task, such as ``summeval@1#b3335a80``."""
-    parts = (signature or "").split("|")
-    mine = (part for part in parts if task and part.startswith(f"{task}@"))
-    return next((part for part in mine if "#" in part), None)  # a reward may have the task's name
+    """Return the part of a signature that names the task, such as ``summeval@1#b3335a80``.
+
+    The last one: a reward may have the name of its task, and a policy may be trained on another split of it.
+    """
+    parts = [part for part in (signature or "").split("|") if task and part.startswith(f"{task}@")]
+    return next((part for part in reversed(parts) if "#" in part), parts[-1] if parts else None)
 
 
 def _check_versions(runs: list[RunCard], rows: list[tuple[Result, ...]], *, allow_versions: bool) -> tuple[str, ...]:

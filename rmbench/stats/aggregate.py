@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from rmbench.stats.resampling import Interval
 
 TRIMMED = 4  # one in so many values is left out at each end
-CELLS = 4_000_000  # weights at a time: 32 MB
+CELLS = 250_000  # weights at a time: what stays in the cache
 
 
 def interquartile_mean(values: np.ndarray) -> float | None:

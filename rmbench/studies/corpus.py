@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import lru_cache
 from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
 
@@ -24,17 +25,21 @@ from rmbench.studies.rouge import KINDS, rouge, tokenless
 from rmbench.studies.rows import PROTOCOL
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
     from rmbench.stats.resampling import Interval
     from rmbench.studies.rows import Rows
+
+    References = tuple[tuple[str, ...], ...]
 
 BLOCK = 64  # rows: sacrebleu holds all n-grams of a call at once
 LANGUAGE = "en"  # of a task that names none
 
 
-def corpus(rows: Rows) -> list[Result]:
+def corpus(rows: Rows, groups: Mapping[str, np.ndarray] | None = None) -> list[Result]:
     """Return BLEU, chrF (0 to 100), ROUGE-1, -2 and -L (F1, 0 to 1) of each system; higher is better.
+
+    With ``groups`` (row indices by name), of each group of rows instead.
 
     Only samples with a reference count; a task without any gives no rows. BLEU and chrF are sacrebleu's corpus
     statistics with its defaults and the tokenizer of the last language of the task, ROUGE is rouge-score's F1 without
@@ -46,7 +51,9 @@ def corpus(rows: Rows) -> list[Result]:
         return []
     texts = _texts(rows, entered)
     language = rows.languages[-1] if rows.languages else LANGUAGE
-    systems = [_system(rows, entered, texts.place, index) for index in range(len(rows.systems))]
+    if groups is None:
+        groups = {name: np.flatnonzero(rows.system == index) for index, name in enumerate(rows.systems)}
+    systems = [_system(rows, entered, texts.place, name, its) for name, its in groups.items()]
     found = [
         _scores(rows, systems, _bleu(texts, language)),
         _scores(rows, systems, _chrf(texts)),
@@ -59,8 +66,8 @@ def corpus(rows: Rows) -> list[Result]:
 class Texts:
     """Distinct pairs of a response and its references, in order of sample; ``place`` is that of each row."""
 
-    responses: list[str]
-    references: list[tuple[str, ...]]
+    responses: tuple[str, ...]
+    references: tuple[tuple[str, ...], ...]
     place: np.ndarray
 
 
@@ -100,14 +107,14 @@ def _texts(rows: Rows, entered: np.ndarray) -> Texts:
         place[index] = places.setdefault(key, len(places))
         if len(places) > len(references):
             references.append(targets)
-    return Texts([text for _, text in places], references, place)
+    return Texts(tuple(text for _, text in places), tuple(references), place)
 
 
-def _system(rows: Rows, entered: np.ndarray, place: np.ndarray, index: int) -> System:
-    mine = rows.system[entered] == index
+def _system(rows: Rows, entered: np.ndarray, place: np.ndarray, name: str, members: np.ndarray) -> System:
+    mine = np.isin(entered, members)
     samples = np.unique(rows.sample[entered[mine]])
-    every = np.unique(rows.sample[rows.system == index])
-    return System(rows.systems[index], entered[mine], place[mine], samples, len(every) - len(samples))
+    every = np.unique(rows.sample[members])
+    return System(name, entered[mine], place[mine], samples, len(every) - len(samples))
 
 
 def _bleu(texts: Texts, language: str) -> Statistic:
@@ -116,12 +123,12 @@ def _bleu(texts: Texts, language: str) -> Statistic:
         metric = bleu_metric(tokenizer)
     except RuntimeError as error:  # the tokenizer of this language is not installed
         return Statistic("bleu", np.zeros((0, 0)), bleu_from_statistics, lambda _: f"bleu|tok:{tokenizer}", str(error))
-    counts = _in_blocks(texts, lambda some, targets: bleu_statistics(some, targets, language))
+    counts = _bleu_counts(texts.responses, texts.references, language)
     return Statistic("bleu", counts, bleu_from_statistics, lambda number: _sacrebleu("bleu", metric, number))
 
 
 def _chrf(texts: Texts) -> Statistic:
-    counts = _in_blocks(texts, chrf_statistics)
+    counts = _chrf_counts(texts.responses, texts.references)
     return Statistic("chrf", counts, chrf_from_statistics, lambda number: _sacrebleu("chrf", CHRF(), number))
 
 
@@ -130,11 +137,26 @@ def _sacrebleu(name: str, metric: Any, references: int) -> str:
     return f"{name}|{metric.get_signature().format()}"
 
 
+# Two studies ask for the scores of the same texts, one after the other: the last ones are kept.
+
+
+@lru_cache(maxsize=1)
+def _bleu_counts(responses: tuple[str, ...], references: References, language: str) -> np.ndarray:
+    return _in_blocks(responses, references, lambda some, targets: bleu_statistics(some, targets, language))
+
+
+@lru_cache(maxsize=1)
+def _chrf_counts(responses: tuple[str, ...], references: References) -> np.ndarray:
+    return _in_blocks(responses, references, chrf_statistics)
+
+
 def _in_blocks(
-    texts: Texts, statistics: Callable[[Sequence[str], Sequence[tuple[str, ...]]], np.ndarray]
+    responses: tuple[str, ...],
+    references: References,
+    statistics: Callable[[Sequence[str], Sequence[tuple[str, ...]]], np.ndarray],
 ) -> np.ndarray:
-    starts = range(0, len(texts.responses), BLOCK)
-    return np.concatenate([statistics(texts.responses[i : i + BLOCK], texts.references[i : i + BLOCK]) for i in starts])
+    starts = range(0, len(responses), BLOCK)
+    return np.concatenate([statistics(responses[i : i + BLOCK], references[i : i + BLOCK]) for i in starts])
 
 
 def _scores(rows: Rows, systems: Sequence[System], statistic: Statistic) -> list[Result]:
@@ -189,7 +211,7 @@ def _clusters(rows: Rows, systems: Sequence[System]) -> tuple[np.ndarray, int]:
 
 
 def _rouge(rows: Rows, systems: Sequence[System], texts: Texts) -> list[list[Result]]:
-    scores, empty = _rouge_scores(texts)
+    scores, empty = _rouge_scores(texts.responses, texts.references)
     codes, size = _clusters(rows, systems)
     sums = [_sums(rows, system, scores, codes, size) for system in systems]
     found = []
@@ -207,22 +229,23 @@ def _rouge(rows: Rows, systems: Sequence[System], texts: Texts) -> list[list[Res
     return found
 
 
-def _rouge_scores(texts: Texts) -> tuple[np.ndarray, np.ndarray]:
+@lru_cache(maxsize=1)
+def _rouge_scores(texts: tuple[str, ...], references: References) -> tuple[np.ndarray, np.ndarray]:
     """Return ROUGE of each distinct text, float64 (texts, 3), and whether it or a reference has no token."""
     scores, empty = [], []
-    for targets, responses in _by_references(texts):
+    for targets, responses in _by_references(texts, references):
         scores += rouge(responses, targets)
         bare = any(map(tokenless, targets))
         empty += [bare or tokenless(response) for response in responses]
     return np.array(scores, dtype=np.float64), np.array(empty, dtype=bool)
 
 
-def _by_references(texts: Texts) -> Iterator[tuple[tuple[str, ...], list[str]]]:
+def _by_references(texts: tuple[str, ...], references: References) -> Iterator[tuple[tuple[str, ...], tuple[str, ...]]]:
     """Yield the responses that stand next to each other with the same references."""
     start = 0
-    for end in range(1, len(texts.responses) + 1):
-        if end == len(texts.responses) or texts.references[end] != texts.references[start]:
-            yield texts.references[start], texts.responses[start:end]
+    for end in range(1, len(texts) + 1):
+        if end == len(texts) or references[end] != references[start]:
+            yield references[start], texts[start:end]
             start = end
 
 

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from rmbench.parts import brief
 from rmbench.store import folder_name
+from rmbench.studies.figures import read_lines
 
 NO_ROW = -1
 
@@ -33,6 +34,7 @@ class Entry:
         judges: rewards that judge it and are not optimised.
         seeds: of its trainings; (None,) where it stands once for all seeds.
         signature: what its weights are a function of.
+        options: those of its policy that the suite gives.
         chooser: name of the reward by which it chooses among several responses, None where it does not.
         failure: why it could not be trained, None where nothing is known of that.
     """
@@ -46,6 +48,7 @@ class Entry:
     judges: tuple[str, ...]
     seeds: tuple[int | None, ...]
     signature: str
+    options: Mapping[str, Any] = field(default_factory=dict)
     chooser: str | None = None
     failure: str | None = None
 
@@ -76,7 +79,7 @@ def _entry(given: Mapping[str, Any], rewards: Sequence[str], failures: Mapping[s
         name=given["name"], use=given["use"], trainer=given.get("trainer"), policy=given.get("policy"),
         task=given["task"], reward=reward, judges=tuple(judges),
         seeds=tuple(given.get("seeds") or (None,)), signature=given.get("signature") or given["name"],
-        chooser=options.get("best_by") or reward, failure=brief(failures.get(given["name"])),
+        options=options, chooser=options.get("best_by") or reward, failure=brief(failures.get(given["name"])),
     )  # fmt: skip
 
 
@@ -125,6 +128,17 @@ def beside(start: Outputs, seeds: Sequence[int | None]) -> np.ndarray:
     only = start.place[0] if len(start.entry.seeds) == 1 and len(start.seeds) == 1 else none
     own = dict(zip(start.seeds, start.place, strict=True))
     return np.array([own.get(seed, only) for seed in seeds], dtype=np.int64).reshape(len(seeds), len(none))
+
+
+def pool_size(run: Path, entry: Entry) -> int:
+    """Return among how many responses an entry chooses, by the pools it left; 1: it does not."""
+    for seed in entry.seeds:
+        pools = read_lines(entry.folder(run, seed) / "pool.jsonl", most=1)
+        scores = pools[0].get("scores") if pools else None
+        pool = scores.get(entry.chooser) if isinstance(scores, dict) else None
+        if isinstance(pool, list) and pool:
+            return len(pool)
+    return 1
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 from rmbench.errors import RunFolderError
@@ -14,8 +15,8 @@ if TYPE_CHECKING:
 HELP = "rmbench run --resume redoes it"
 
 
-def read_lines(path: Path) -> list[dict[str, Any]]:
-    """Return the objects of a JSON Lines file, none where there is no file.
+def read_lines(path: Path, most: int | None = None) -> list[dict[str, Any]]:
+    """Return the objects of a JSON Lines file, at most so many of the first; none where there is no file.
 
     Raises:
         RunFolderError: it is damaged.
@@ -23,7 +24,8 @@ def read_lines(path: Path) -> list[dict[str, Any]]:
     if not path.is_file():
         return []
     try:
-        found = [json.loads(line) for line in path.read_bytes().split(b"\n") if line.strip()]
+        lines = (line for line in path.read_bytes().split(b"\n") if line.strip())
+        found = [json.loads(line) for line in islice(lines, most)]
     except ValueError as error:
         raise RunFolderError(f"is damaged: {error}", where=str(path), help=HELP) from error
     if not all(isinstance(row, dict) for row in found):

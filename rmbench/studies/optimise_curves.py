@@ -194,9 +194,8 @@ def _sheets(
     values = np.zeros((len(ns), len(pooled), len(field.rows.ids)))
     ok = np.zeros(values.shape[1:], dtype=bool)
     for row, lines in enumerate(pooled.values()):
-        kept = [
-            (at[line["id"]], *pair) for line in lines if line.get("id") in at and (pair := _pair(line, names, size))
-        ]
+        pairs = [(line["id"], _pair(line, names, size)) for line in lines if line.get("id") in at]
+        kept = [(at[name], *pair) for name, pair in pairs if pair is not None]
         if kept:
             places, proxy, gold = zip(*kept, strict=True)
             values[:, row, list(places)] = scaling.best_of_n(np.array(proxy), np.array(gold), ns)
@@ -204,16 +203,14 @@ def _sheets(
     return [Sheet(its, ok) for its in values]
 
 
-def _pair(line: Mapping[str, Any], names: tuple[str, str], size: int) -> tuple[list[float], list[float]] | None:
-    """Return the scores of a pool by two rewards, None where one is missing."""
+def _pair(line: Mapping[str, Any], names: tuple[str, str], size: int) -> np.ndarray | None:
+    """Return the scores of a pool by two rewards, float64 (2, size), None where one is missing."""
     given = line.get("scores")
-    sides = [given.get(name) if isinstance(given, dict) else None for name in names]
-    if any(not isinstance(side, list) or len(side) != size for side in sides):
+    try:
+        sides = np.array([given[name] for name in names] if isinstance(given, dict) else [], dtype=np.float64)
+    except (KeyError, TypeError, ValueError, OverflowError):  # no such reward, or no list of numbers
         return None
-    first, second = ([finite(value) for value in side or ()] for side in sides)
-    if any(value is None for value in (*first, *second)):
-        return None
-    return [value or 0.0 for value in first], [value or 0.0 for value in second]
+    return sides if sides.shape == (2, size) and np.isfinite(sides).all() else None  # null is read as NaN
 
 
 def _pool_fit(field: Field, row: Result, ns: Sequence[int], sheets: Sequence[Sheet]) -> Iterator[Result]:

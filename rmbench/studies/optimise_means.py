@@ -53,7 +53,7 @@ def field_of(run: Path, rows: Rows, outputs: Sequence[Outputs]) -> Field:
 def about(field: Field, entry: Entry, metric: str, scored: Scored | None = None) -> Result:
     """Return a row of the study without its number."""
     own = f"{entry.signature}|{field.rows.label}"
-    words = (own,) if scored is None else (scored.signature, entry.signature)
+    words = (own,) if scored is None else (entry.signature, scored.signature)
     aspect = None if scored is None else OPTIMISED if scored.name == entry.reward else JUDGE
     return Result(
         study=OPTIMISE, metric=metric, task=field.rows.task, kind=field.rows.kind, split=field.rows.split,

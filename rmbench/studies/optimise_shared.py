@@ -1,7 +1,8 @@
 """One number for what judges say of a training: the gain in their own standard deviations, averaged over judges.
 
 A gain of 0.5 says that a text of the trained policy lies half a standard deviation of the start's texts higher, by the
-mean of the judges. Rewards have scales of their own, so that nothing else of them can be averaged.
+mean of the judges. Rewards have scales of their own, so that nothing else of them can be averaged. Where the start's
+texts are all the same to a judge, the standard deviation is that over all texts of the task.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from rmbench.stats.ties import round12
 from rmbench.studies.entries import Sheet, beside, less, scores
 from rmbench.studies.optimise_means import NO_OUTPUT, Mean, about, numbers
 
@@ -23,7 +25,7 @@ if TYPE_CHECKING:
 
 JUDGED = "judged-gain"
 OWN, SHARED = "judges", "shared judges"
-NO_JUDGE = "no judge"
+NO_JUDGE = "no judge, or none to whom any two texts differ"
 NO_SHARED = "no judge that every entry of this start has, and that none of them optimises"
 
 
@@ -76,7 +78,7 @@ def _mean(field: Field, entry: Entry, place: tuple[str, str], aspect: str, judge
 def _standardised(field: Field, found: Outputs, start: Outputs, judges: Sequence[str]) -> tuple[Sheet, list[str]]:
     """Return the mean over judges of the differences in standard deviations of the start's texts, and who judged.
 
-    A judge that could not run, or gives all texts of the start the same, has none.
+    A judge that could not run, or gives all texts the same, has no say.
     """
     place = beside(start, found.seeds)
     total, ok, used = np.zeros(found.place.shape), np.ones(found.place.shape, dtype=bool), []
@@ -85,7 +87,7 @@ def _standardised(field: Field, found: Outputs, start: Outputs, judges: Sequence
         if scored is None or scored.column is None:
             continue
         before = scores(scored, start.place)
-        spread = float(before.values[before.ok].std()) if before.ok.any() else 0.0
+        spread = _spread(before.values[before.ok]) or _spread(scored.column.values[scored.column.ok])
         if spread > 0:
             apart = less(scores(scored, found.place), scores(scored, place))
             total += apart.values / spread
@@ -93,3 +95,8 @@ def _standardised(field: Field, found: Outputs, start: Outputs, judges: Sequence
             used.append(name)
     values = np.where(ok, total / max(1, len(used)), 0.0)
     return Sheet(values, ok & bool(used)), used
+
+
+def _spread(values: np.ndarray) -> float:
+    """Return the standard deviation, 0 where all values are the same (on paper too) or there are none."""
+    return float(values.std()) if len(values) and np.ptp(round12(values)) > 0 else 0.0

@@ -4,23 +4,23 @@ from __future__ import annotations
 
 from dataclasses import replace
 from itertools import pairwise
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
+from rmbench.stats.scaling import best_of_n_kl
 from rmbench.studies.clusters import exact_mean
 from rmbench.studies.corpus import corpus
-from rmbench.studies.entries import Sheet
+from rmbench.studies.entries import Sheet, pool_size
 from rmbench.studies.figures import finite, read_lines
 from rmbench.studies.optimise_means import NO_OUTPUT, OPTIMISE, about, mean_of, numbers
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Iterator, Sequence
 
     from rmbench.api import Result
     from rmbench.studies.entries import Entry
     from rmbench.studies.optimise_means import Field, Mean
-    from rmbench.studies.rows import Rows
 
 TOLD = {"kl": "kl", "finished": "finished", "tokens": "tokens"}  # metric: field of outputs.jsonl
 DISTINCT = "distinct-2"
@@ -61,7 +61,19 @@ def _told(field: Field, entry: Entry) -> Iterator[Mean]:
                     sheet.values[row, at[line["id"]]] = number
                     sheet.ok[row, at[line["id"]]] = True
         if sheet.ok.any():
-            yield mean_of(field, entry, metric, sheet)
+            mean = mean_of(field, entry, metric, sheet)
+            yield _chosen(field, mean, entry) if metric == "kl" else mean
+
+
+def _chosen(field: Field, mean: Mean, entry: Entry) -> Mean:
+    """Return the KL of an entry; of one with its start's weights that takes the best of n, what that choice is worth.
+
+    log n - (n - 1) / n nats for every prompt: exact where no two responses tie, an upper bound otherwise.
+    """
+    pool = pool_size(field.run, entry)
+    if pool < 2 or mean.sheet.values.any():  # noqa: PLR2004 - one response is no choice
+        return mean
+    return replace(mean, sheet=Sheet(np.where(mean.sheet.ok, best_of_n_kl(pool), 0.0), mean.sheet.ok))
 
 
 def distinct(outputs: Sequence[str]) -> float | None:
@@ -93,12 +105,13 @@ def _corpus(field: Field) -> Iterator[Result]:
     labels = [(found.entry, seed, place) for found in field.outputs.values()
               for seed, place in zip(found.seeds, found.place, strict=True)]  # fmt: skip
     names = {f"{at:06d}": (entry, seed) for at, (entry, seed, _) in enumerate(labels)}
-    results = corpus(_narrowed(field.rows, names, [place for _, _, place in labels])) if names else []
+    groups = {name: place[place >= 0] for name, (_, _, place) in zip(names, labels, strict=True)}
+    results = corpus(field.rows, groups) if names else []
     by_entry: dict[str, dict[str, list[Result]]] = {}
     for result in results:
         entry, seed = names[result.system or ""]
         row = about(field, entry, result.metric)
-        signature = "|".join((result.signature or "", entry.signature))
+        signature = "|".join((entry.signature, result.signature or ""))
         own = replace(
             result, study=OPTIMISE, system=row.system, policy=row.policy, trainer=row.trainer, seed=seed,
             signature=signature,
@@ -118,15 +131,3 @@ def _over_seeds(rows: Sequence[Result]) -> Result:
     known = np.array([row.value for row in rows if row.value is not None])
     total = sum(row.rows or 0 for row in rows)
     return replace(rows[0], seed=None, value=exact_mean(known), ci=None, resamples=None, rows=total)
-
-
-def _narrowed(rows: Rows, names: Mapping[str, Any], places: Sequence[np.ndarray]) -> Rows:
-    """Return the outputs alone, each entry and seed as a system of its own."""
-    taken = [(row, at) for at, place in enumerate(places) for row in place[place >= 0].tolist()]
-    taken.sort()
-    kept = np.array([row for row, _ in taken], dtype=np.int64)
-    return replace(
-        rows, sample=rows.sample[kept], candidate=rows.candidate[kept], systems=tuple(names),
-        system=np.array([at for _, at in taken], dtype=np.int64), texts=tuple(rows.texts[row] for row in kept.tolist()),
-        human={}, rewards={}, written=(),
-    )  # fmt: skip

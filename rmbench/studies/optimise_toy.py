@@ -5,18 +5,22 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from rmbench.studies.figures import read_lines
+import numpy as np
+
+from rmbench.studies.clusters import exact_mean
+from rmbench.studies.entries import pool_size
 from rmbench.studies.optimise_means import about
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from pathlib import Path
 
     from rmbench.api import Result
     from rmbench.studies.entries import Entry
     from rmbench.studies.optimise_means import Field
 
 TOY, TABULAR = "toy", "tabular"
+CONFIG = "config.json"
+NOT_KEPT = "its table is not in the run folder"
 
 
 def toy(field: Field) -> Iterator[Result]:
@@ -27,24 +31,29 @@ def toy(field: Field) -> Iterator[Result]:
     mine = [found for found in field.outputs.values() if found.entry.use == TABULAR and field.rows.task == TOY]
     if not mine:
         return
-    from rmbench.toy import expected, optimum
+    from rmbench.toy import optimum
 
     for found in mine:
+        if not found.seeds:
+            continue
         row = about(field, found.entry, "expected-reward")
-        places = [(seed, found.entry.folder(field.run, seed)) for seed in found.seeds]
-        values = [(seed, float(expected(place, best=_best(found.entry, place)))) for seed, place in places]
+        values = [(seed, _expected(field, found.entry, seed)) for seed in found.seeds]
         for seed, value in values:
             if seed is not None:
-                yield replace(row, seed=seed, value=value)
-        if values:
-            whole = sum(value for _, value in values) / len(values)
-            yield replace(row, value=whole, rows=len(values))
-            yield replace(row, metric="optimum", value=float(optimum()))
+                yield replace(row, seed=seed, value=value, reason=NOT_KEPT if value is None else None)
+        known = np.array([value for _, value in values if value is not None])
+        yield replace(row, value=exact_mean(known), rows=len(known), reason=None if len(known) else NOT_KEPT)
+        yield replace(row, metric="optimum", value=float(optimum()))
 
 
-def _best(entry: Entry, place: Path) -> int:
-    """Return of how many responses an entry takes the best by the task's own reward; 1: of none."""
-    pools = read_lines(place / "pool.jsonl") if entry.chooser == TOY else []
-    scores = pools[0].get("scores") if pools else None
-    pool = scores.get(TOY) if isinstance(scores, dict) else None
-    return len(pool) if isinstance(pool, list) and pool else 1
+def _expected(field: Field, entry: Entry, seed: int | None) -> float | None:
+    """Return the expected reward of an entry's table; one that was not trained is its start, or knows nothing."""
+    from rmbench.toy import expected, mean, policy, uniform
+
+    place = entry.folder(field.run, seed)
+    if (place / CONFIG).is_file():
+        return float(expected(place, best=pool_size(field.run, entry) if entry.chooser == TOY else 1))
+    if entry.trainer is not None or entry.options.get("spread"):
+        return None
+    start = field.outputs.get(entry.policy or "")
+    return _expected(field, start.entry, seed) if start else mean(policy(uniform()))

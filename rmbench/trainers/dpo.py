@@ -60,7 +60,7 @@ def train(agent: Agent, judgements: Judgements, options: Dpo, session: Session) 
 
 
 def step(every: Sequence[TaskPair], course: Course, number: int) -> dict[str, Any]:
-    """Take the step's pairs, of the task's where these are to be learnt from, follow their gradient, return a log row."""
+    """Take the step's pairs (of ``every`` one of the task, or drawn), follow their gradient, return a log row."""
     options = cast("Dpo", course.options)
     pairs, told = by_task(course, number, every) if options.pairs == "task" else by_reward(course, number)
     loss = norm = None

@@ -72,6 +72,9 @@ def train(agent: Agent, judgements: Judgements, options: Sft, session: Session) 
         return {"loss": loss, "grad_norm": norm, "tokens": tokens}
 
     def evaluate(course: Course) -> dict[str, Any]:
+        left = left_out(judgements.train.samples) if options.learn != "texts" else 0
+        if left:
+            course.note(f"{left} of {len(judgements.train.samples)} samples of train have no prompt or no reference")
         if not held:
             held.extend(examples(agent, chosen(course, DEV * options.evaluation_prompts), options.learn, most))
         row = {} if options.learn == "texts" else on_prompts(course)  # raw text teaches no responses to prompts
@@ -100,17 +103,21 @@ def examples(agent: Agent, samples: Iterable[Sample], learn: str, most: int) -> 
                     found += [Example(None, window, len(window.ids)) for window in windows(agent.encode(text), most)]
             seen.update(texts)
             continue
-        references = [one for one in sample.references if one.strip()]
-        if not references or not sample.prompt.strip():
+        if left_out([sample]):
             continue
         prompt = agent.encode(sample.prompt)
         if learn == "sequences" and sample.prompt not in seen:
             found += [Example(None, window, len(window.ids)) for window in windows(unended(prompt), WINDOW)]
             seen.add(sample.prompt)
-        for reference in references:
+        for reference in filter(str.strip, sample.references):
             answer = agent.encode(reference, most)
             found.append(Example(sample, answer, len(prompt.ids) + len(answer.ids)))
     return found
+
+
+def left_out(samples: Iterable[Sample]) -> int:
+    """Return how many samples have no prompt or no reference: nothing is to be learnt of them."""
+    return sum(not sample.prompt.strip() or not any(map(str.strip, sample.references)) for sample in samples)
 
 
 def unended(text: Response) -> Response:

@@ -8,7 +8,7 @@ from transformers import GenerationConfig, MinPLogitsWarper, TemperatureLogitsWa
 
 from rmbench.policies import generate
 from rmbench.policies.decoder import decoder_of
-from rmbench.policies.processors import chooser, drawn, penalised, uniforms
+from rmbench.policies.processors import chooser, drawn, narrowed, penalised, uniforms
 from rmbench.policy import Decoding
 
 HOWS = {
@@ -77,6 +77,17 @@ def test_the_choice_goes_by_transformers_processors():
         for name, value in own.items():
             theirs = makers[name](value)(none, theirs)
         assert torch.equal(chooser(Decoding(temperature=1.0, **own))(logits, none, numbers), drawn(theirs, numbers))
+
+
+@pytest.mark.parametrize("spread", [0.01, 1.0, 4.0])
+def test_what_top_p_leaves_is_transformers_where_few_and_where_many_tokens_hold_it(spread):
+    torch.manual_seed(6)
+    logits, none = torch.randn(20, 3000) * spread, torch.zeros(20, 0, dtype=torch.int64)
+    for share in (0.1, 0.5, 0.9, 0.99):
+        theirs = TopPLogitsWarper(share)(none, logits)
+        ours = narrowed(logits, Decoding(temperature=1.0, top_p=share))
+        at_the_edge = (torch.isfinite(theirs) != torch.isfinite(ours)).sum(1)  # where sums round otherwise
+        assert int(at_the_edge.max()) <= (1 if spread > 0.1 else 3)
 
 
 def test_a_draw_is_the_inverse_of_the_cumulative_distribution():

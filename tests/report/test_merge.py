@@ -4,7 +4,7 @@ import pytest
 from conftest import HOSTILE, manifest, reward, row, run, task
 
 from rmbench.errors import InputError
-from rmbench.report.merge import merge
+from rmbench.report.merge import label_of, merge
 
 
 def one(name="first", value=0.5, signature="a@1|t@1#00|protocol:1", label="t@1#00", reward_name="a"):
@@ -110,3 +110,10 @@ def test_hostile_names_are_inert_but_distinct():
     merged = merge([(made, rows)])
     assert len(merged.rewards) == 2
     assert not any("\x1b" in name or "\u202e" in name for name in merged.rewards)
+
+
+def test_label_of_a_task_is_not_that_of_a_reward_or_a_split_of_its_name():
+    assert label_of("toy@1|toy@1#0b0ac6d8|protocol:1", "toy") == "toy@1#0b0ac6d8"
+    assert label_of("grpo@1|toy@1#aa+bb|toy@1|toy@1#0b0ac6d8|protocol:1", "toy") == "toy@1#0b0ac6d8"
+    assert label_of("x@1|toy@1", "toy") == "toy@1"
+    assert label_of("x@1", "toy") is None

@@ -131,6 +131,16 @@ def test_judged_gain_is_in_standard_deviations_of_the_start(tmp_path):
     assert "judges:gold" in row.signature
 
 
+def test_a_judge_to_whom_all_texts_of_the_start_are_the_same_has_the_spread_of_all_texts(tmp_path):
+    scores = {"proxy": {**both("base", flat(0.0)), **both("rl", flat(1.0))},
+              "gold": {**both("base", [1.0] * 6), **both("rl", [3.0] * 6)}}  # fmt: skip
+    found = study(tmp_path, PLAN, small(scores))
+    assert only(found, metric="judged-gain", system="rl", seed=None, aspect="judges").value == pytest.approx(2.0)
+    scores["gold"] = {**both("base", [1.0] * 6), **both("rl", [1.0] * 6)}
+    row = only(study(tmp_path, PLAN, small(scores)), metric="judged-gain", system="rl", seed=None, aspect="judges")
+    assert (row.value, row.reason) == (None, "no judge, or none to whom any two texts differ")
+
+
 def test_rewards_are_compared_by_the_judges_that_none_of_them_optimises(tmp_path):
     plan = [entry("base"), train("a", "one", ["two", "gold"]), train("b", "two", ["one", "gold"])]
     table = {(name, seed): ["x y"] * PROMPTS for name in ("base", "a", "b") for seed in SEEDS}

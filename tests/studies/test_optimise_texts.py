@@ -2,8 +2,6 @@
 
 import json
 import math
-import sys
-import types
 
 import numpy as np
 import pytest
@@ -14,6 +12,8 @@ from rmbench.errors import RunFolderError
 from rmbench.stats.scaling import best_of_n_kl
 from rmbench.studies.optimise_predict import predictions
 from rmbench.studies.optimise_texts import distinct
+from rmbench.toy import ROWS, best_of, mean, optimum, policy
+from rmbench.toy_world import FREE, VOCABULARY, WORLD
 
 PLAN = [entry("base", trainer="sft"), train("rl", "proxy")]
 KEYS = [(name, seed) for name in ("base", "rl") for seed in SEEDS]
@@ -51,6 +51,13 @@ def test_kl_of_the_outputs(tmp_path):
     assert only(found, metric="finished", system="rl", seed=None).value == pytest.approx(5 / 6)
     assert only(found, metric="tokens", system="rl", seed=None).value == 4.0
     assert not [row for row in found if row.metric == "kl" and row.system == "base"]
+
+
+def test_kl_of_best_of_n_is_that_of_the_choice(tmp_path):
+    lines = [{"id": f"s{at}", "kl": 0.0} for at in range(PROMPTS)]
+    told = {**files("rl", "outputs", lines), **files("rl", "pool", [{"id": "s0", "scores": {"proxy": [1.0] * 8}}])}
+    row = only(study(tmp_path, PLAN, small(SCORES), told), metric="kl", system="rl", seed=None)
+    assert row.value == pytest.approx(best_of_n_kl(8))
 
 
 def test_corpus_scores_of_each_seed_and_their_mean(tmp_path):
@@ -163,27 +170,44 @@ def test_a_damaged_file_says_which(tmp_path):
         study(tmp_path, PLAN, small(SCORES))
 
 
-def test_tabular_policies_are_told_exactly(tmp_path, monkeypatch):
-    given = types.SimpleNamespace(
-        expected=lambda folder, best: {"seed-1": 0.25, "seed-2": 0.75}[folder.name] * best, optimum=lambda: 0.875
-    )
-    monkeypatch.setitem(sys.modules, "rmbench.toy", given)
-    plan = [entry("base", task="toy", use="tabular"), train("rl", "proxy", task="toy", use="tabular")]
-    found = study(tmp_path, plan, small(SCORES, task="toy"))
-    assert only(found, metric="expected-reward", system="rl", seed=2).value == 0.75
-    assert only(found, metric="expected-reward", system="rl", seed=None).value == 0.5
-    assert only(found, metric="optimum", system="rl").value == 0.875
+TOY = {"task": "toy", "use": "tabular"}
 
 
-def test_a_policy_that_chooses_by_the_toys_reward_is_told_as_it_chooses(tmp_path, monkeypatch):
-    given = types.SimpleNamespace(expected=lambda folder, best: best / 10, optimum=lambda: 1.0)
-    monkeypatch.setitem(sys.modules, "rmbench.toy", given)
-    plan = [entry("base", task="toy", use="tabular"), train("rl", "toy", task="toy", use="tabular")]
+def saved(path, name, seed, table=None):
+    """Save a table as a tabular policy in the folder of an entry."""
+    from rmbench.policies.tabular import TabularAgent
+
+    place = path / f"training/{name}/seed-{seed}"
+    place.mkdir(parents=True, exist_ok=True)
+    TabularAgent(np.zeros((ROWS, FREE, VOCABULARY), np.float32) if table is None else table).save(place)
+
+
+def test_tabular_policies_are_told_exactly(tmp_path):
+    table = np.zeros((ROWS, FREE, VOCABULARY), np.float32)
+    table[:, 0, 0] = 2.0
+    saved(tmp_path, "rl", 1, table)
+    saved(tmp_path, "rl", 2)
+    found = study(tmp_path, [entry("base", **TOY), train("rl", "proxy", **TOY)], small(SCORES, task="toy"))
+    uniform = mean(policy(np.zeros((len(WORLD), FREE, VOCABULARY))))
+    told = mean(policy(table[: len(WORLD)].astype(float)))
+    value = {(row.system, row.seed): row.value for row in found if row.metric == "expected-reward"}
+    assert value["base", 1] == value["base", None] == value["rl", 2] == pytest.approx(uniform)
+    assert value["rl", 1] == pytest.approx(told)
+    assert value["rl", None] == pytest.approx((uniform + told) / 2)
+    assert only(found, metric="optimum", system="rl").value == pytest.approx(optimum())
+
+
+def test_a_policy_that_chooses_by_the_toys_reward_is_told_as_it_chooses(tmp_path):
+    for seed in SEEDS:
+        saved(tmp_path, "rl", seed)
     scores = {name: {key: flat(0.0) for key in KEYS} for name in ("toy", "gold")}
     lines = [{"id": "s0", "scores": {"toy": [0.0, 1.0, 0.5]}, "words": [1, 1, 1]}]
+    plan = [entry("base", **TOY, options={"spread": 1.0}), train("rl", "toy", **TOY)]
     found = study(tmp_path, plan, small(scores, task="toy"), files("rl", "pool", lines))
-    assert only(found, metric="expected-reward", system="rl", seed=1).value == pytest.approx(0.3)
-    assert only(found, metric="expected-reward", system="base", seed=1).value == pytest.approx(0.1)
+    wanted = mean(best_of(policy(np.zeros((len(WORLD), FREE, VOCABULARY))), 3))
+    assert only(found, metric="expected-reward", system="rl", seed=1).value == pytest.approx(wanted)
+    row = only(found, metric="expected-reward", system="base", seed=1)
+    assert (row.value, row.reason) == (None, "its table is not in the run folder")
 
 
 def agreed(result, values, **changed):

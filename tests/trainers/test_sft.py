@@ -91,6 +91,12 @@ def test_no_references_are_refused(tmp_path):
         sft.train(Speller(), data([sample(1, "ab")]), Sft(), session(tmp_path))
 
 
+def test_samples_without_prompt_or_reference_are_a_note(tmp_path):
+    rows = [sample(1, "ab", "c"), sample(2, " ", "d"), sample(3, "a"), sample(4, "b", " ")]
+    trained = sft.train(Speller(), data(rows), Sft(**{**OPTIONS, "steps": 2}), session(tmp_path))
+    assert trained.notes == ("3 of 4 samples of train have no prompt or no reference",)
+
+
 def test_patience_ends_a_training(tmp_path):
     options = Sft(**{**OPTIONS, "evaluations": 50, "learning_rate": 0.3, "clip": 0.0}, patience=2)
     trained = sft.train(Speller(), copies(), options, session(tmp_path))
