@@ -1,4 +1,4 @@
-"""Our GRPO beside TRL's: python reports/optimise/trl_pair.py [--seeds 3] [--out trl_pair.json].
+"""Our GRPO beside TRL's: python reports/optimise/trl_pair.py [--seeds 5] [--out trl_pair.json].
 
 Both begin with the same weights and tokenizer (a tiny policy after some supervised steps on multi30k-ende), draw the
 same number of responses to prompts of the same task, at the same temperature and to the same length, have the same
@@ -284,7 +284,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data-dir", type=Path, default=os.environ.get("RMBENCH_DATA", REPO.parent / "shared/data"))
     parser.add_argument("--out", type=Path, default=Path(__file__).with_suffix(".json"))
-    parser.add_argument("--seeds", type=int, default=3)
+    parser.add_argument("--seeds", type=int, default=5)
     parser.add_argument("--steps", type=int, default=OPTIONS.steps)
     parser.add_argument("--start-steps", type=int, default=START.steps)
     parser.add_argument("--threads", type=int, default=OPTIONS.threads)
