@@ -77,11 +77,11 @@ def check(options: Transformer) -> None:
 
 
 def fit(
-    judgements: Judgements, loss: str, options: Transformer, fitting: Fitting, *, by: Train = train
+    judgements: Judgements, loss: str, options: Transformer, fitting: Fitting, *, by: Train | None = None
 ) -> Path:  # fmt: skip
     """Fit a transformer to train and write the checkpoint.
 
-    ``by`` is what trains the learner, called and answering as ``training.train``.
+    ``by`` is what trains the learner in place of ``training.train``, called and answering as that.
 
     Raises:
         InputError: a folder that must not be loaded or does not fit the options, more memory than there is, no row that
@@ -96,7 +96,7 @@ def fit(
         ranker = Ranker(model, pooling=options.pooling, dropout=options.dropout).to(fitting.runtime.device)
         adapters = pretrained.adapted(model, options) if options.lora_rank else None
     data = read(judgements, Reader(tokenizer, max_length=options.max_length, truncation=options.truncation))
-    trained = by(Learner(ranker, data), data.judgements, loss, options, fitting)
+    trained = (by or train)(Learner(ranker, data), data.judgements, loss, options, fitting)
     if adapters is not None:
         ranker.model = adapters.merge_and_unload()
     shift = _rescale(ranker, trained)
