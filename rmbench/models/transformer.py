@@ -42,6 +42,7 @@ if TYPE_CHECKING:
     from rmbench.models.trained import Trained
 
     Score = Callable[[Sequence[np.ndarray], Sequence[int]], np.ndarray]
+    Train = Callable[["Learner", Judgements, str, Transformer, Fitting], Trained]
 
 MEAN = "RmbenchMeanPooling"  # as an architecture: no ...ForSequenceClassification, so that ``hf`` refuses it
 BACKBONE = "backbone."
@@ -75,8 +76,12 @@ def check(options: Transformer) -> None:
         pretrained.loaded(inspect(options.init, headless=True), options, "cpu")
 
 
-def fit(judgements: Judgements, loss: str, options: Transformer, fitting: Fitting) -> Path:
+def fit(
+    judgements: Judgements, loss: str, options: Transformer, fitting: Fitting, *, by: Train | None = None
+) -> Path:  # fmt: skip
     """Fit a transformer to train and write the checkpoint.
+
+    ``by`` is what trains the learner in place of ``training.train``, called and answering as that.
 
     Raises:
         InputError: a folder that must not be loaded or does not fit the options, more memory than there is, no row that
@@ -91,7 +96,7 @@ def fit(judgements: Judgements, loss: str, options: Transformer, fitting: Fittin
         ranker = Ranker(model, pooling=options.pooling, dropout=options.dropout).to(fitting.runtime.device)
         adapters = pretrained.adapted(model, options) if options.lora_rank else None
     data = read(judgements, Reader(tokenizer, max_length=options.max_length, truncation=options.truncation))
-    trained = train(Learner(ranker, data), data.judgements, loss, options, fitting)
+    trained = (by or train)(Learner(ranker, data), data.judgements, loss, options, fitting)
     if adapters is not None:
         ranker.model = adapters.merge_and_unload()
     shift = _rescale(ranker, trained)

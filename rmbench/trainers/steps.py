@@ -77,7 +77,7 @@ class Looker:
         found, entropy = logprobs_and_entropy(seen.logits, seen.ids, options.temperature)
         logp = torch.where(seen.mask, found, 0.0)
         self.entropy[rows] = estimators.masked_sum(entropy.detach(), seen.mask)
-        if self.old is None:
+        if self.old is None or self._in_parts():
             self.old = self._old(rows, logp.detach())
         return Seen(rows, logp, entropy, seen.mask, seen.hidden)
 
@@ -90,16 +90,21 @@ class Looker:
             return torch.where(self.rollout.mask, estimate(self.old, self.rollout.ref_logp), 0.0)
         return estimate(seen.logp, seen.of(self.rollout.ref_logp))
 
+    def _in_parts(self) -> bool:
+        """Whether each part's own look is what the drawing policy thought of it: it has learnt nothing in between."""
+        options = self.course.options
+        return options.updates == 1 and not (options.kl and options.kl_in == "reward")
+
     def _old(self, rows: list[int], logp: Tensor) -> Tensor:
         """Return what the drawing policy thought: this very look where it is of all rows, else a pass of its own."""
         rollout = self.rollout
         if rollout.logp is not None:
             return rollout.logp
-        if len(rows) < len(self.rows):
+        if len(rows) < len(self.rows) and not self._in_parts():
             rows = self.rows
             samples, responses = [rollout.samples[row] for row in rows], [rollout.responses[row] for row in rows]
             logp = rollouts.likelihood(self.course, self.course.agent, samples, responses)
-        old = torch.zeros(rollout.mask.shape, dtype=logp.dtype, device=logp.device)
+        old = torch.zeros(rollout.mask.shape, dtype=logp.dtype, device=logp.device) if self.old is None else self.old
         old[rows, : logp.shape[1]] = logp
         return old
 
