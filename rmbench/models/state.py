@@ -50,6 +50,7 @@ class Progress:
         waited: evaluations since then.
         seconds: spent in all runs of this fit, until the state was saved.
         stopped: why training is over, None while it is not.
+        extra: what else is to be kept, plain values.
     """
 
     step: int = 0
@@ -60,6 +61,7 @@ class Progress:
     waited: int = 0
     seconds: float = 0.0
     stopped: Stopped | None = None
+    extra: dict[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
