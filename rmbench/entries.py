@@ -70,7 +70,7 @@ class Entry:
         trainer = self.trainer.value
         if not callable(trainer.needs):
             return frozenset(trainer.needs)
-        return frozenset(guard.call(trainer.needs, **options.typed(trainer.options, self.trainer_options)))
+        return frozenset(trainer.needs(trainer.options(**options.typed(trainer.options, self.trainer_options))))
 
     @property
     def where(self) -> str:
@@ -255,9 +255,9 @@ class _Maker:
         kind = trainer.value
         checked = options.check(kind.name, kind.options, given, where=self.place, what="trainer")
         typed = options.typed(kind.options, checked)
-        refused(kind.options, typed, self.place, kind.name)
+        record = refused(kind.options, typed, self.place, kind.name)
         if callable(kind.needs):
-            refused(kind.needs, typed, self.place, kind.name)
+            refused(kind.needs, {"options": record}, self.place, kind.name)
         return checked
 
     def _check_reward(self, entry: Entry) -> None:

@@ -10,7 +10,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from rmbench import rewards
+from rmbench import rewards, training_words
 from rmbench.errors import InputError
 from rmbench.options import takes_runtime
 from rmbench.source import Source, missing_needs
@@ -21,6 +21,8 @@ from rmbench.version import __version__
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
+    from rmbench.entries import Entry
+    from rmbench.optimising import Trainings
     from rmbench.rewards import Chosen
     from rmbench.runs import Settings
     from rmbench.suite import Plan
@@ -102,6 +104,29 @@ def _reward_entry(chosen: Chosen, plan: Plan) -> dict[str, Any]:
     }  # fmt: skip
 
 
+def _training_entry(entry: Entry, plan: Plan) -> dict[str, Any]:
+    by_name = {chosen.name: chosen for chosen in plan.rewards}
+    return {
+        "name": entry.name, "kind": entry.kind, "use": entry.policy.value.name,
+        "trainer": None if entry.trainer is None else entry.trainer.value.name, "policy": entry.start,
+        "task": entry.task.name, "reward": entry.reward, "judges": list(entry.judges), "seeds": list(plan.seeds),
+        "options": dict(entry.options), "trainer_options": dict(entry.trainer_options),
+        "signature": training_words.signature(entry, plan.entries, by_name),
+        "record": training_words.record(entry, plan.entries, by_name),
+    }  # fmt: skip
+
+
+def after_training(manifest: dict[str, Any], sources: Sequence[Source], trained: Trainings) -> dict[str, Any]:
+    """Return the manifest with what came of the trainings: failures, notes, and the rows that there are now."""
+    rows = {source.task.name: source.rows for source in sources}
+    tasks = [{**task, "rows": rows[task["name"]]} for task in manifest["resolved"]["tasks"]]
+    return {
+        **manifest, "failures": {**manifest["failures"], **trained.failures},
+        "resolved": {**manifest["resolved"], "tasks": tasks},
+        "warnings": list(dict.fromkeys((*manifest["warnings"], *trained.notes))),
+    }  # fmt: skip
+
+
 def _versions() -> dict[str, str]:
     found = {"rmbench": __version__, "python": platform.python_version()}
     for name in BACKENDS:
@@ -146,6 +171,7 @@ def make_manifest(plan: Plan, sources: Sequence[Source], settings: Settings) -> 
         "rewards": [_reward_entry(chosen, plan) for chosen in plan.rewards],
         "studies": list(plan.studies), "metrics": None if plan.metrics is None else list(plan.metrics),
         "seeds": list(plan.seeds), "limit": plan.limit, "unscored": plan.unscored, "timeout": plan.timeout,
+        **({"training": [_training_entry(entry, plan) for entry in plan.entries.values()]} if plan.entries else {}),
     }  # fmt: skip
     return {
         "schema": SCHEMA, "name": plan.name, "status": "running",
@@ -168,4 +194,5 @@ def _identity(resolved: Mapping[str, Any]) -> dict[str, Any]:
         f"reward {r['name']}": [r["distribution"], r["distribution_version"], r["sha256"]] for r in resolved["rewards"]
     }
     rules = {key: resolved[key] for key in ("studies", "metrics", "seeds", "limit", "unscored")}
-    return {**named, **who, **rules}
+    trained = {f"policy {entry['name']}": entry["record"] for entry in resolved.get("training", ())}
+    return {**named, **who, **trained, **rules}

@@ -5,11 +5,11 @@ A trainer is handed its data and a way to score: it reads ``train`` and ``dev`` 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal, Protocol
 
-from rmbench.api import NAME, Names, Runtime, Sample
+from rmbench.api import NAME, Runtime, Sample
 from rmbench.kernel.checks import choice, whole
 
 if TYPE_CHECKING:
@@ -256,7 +256,8 @@ class Trainer:
         train: ``train(agent, judgements, options, session)`` changes the agent's weights and returns ``Trained``. It
             leaves ``log.jsonl`` (a row per step) and ``curve.jsonl`` (a row per evaluation) in ``session.folder``,
             functions of suite and seed, and ``.timings.jsonl`` (seconds of each step by stage). The engine saves.
-        needs: of ``NEEDS``, or a function of the options that returns them: a reward, references in train, pairs there.
+        needs: of ``NEEDS``, or a function ``needs(options)`` that returns them: a reward, references in train, pairs
+            there.
         backends: distributions whose version belongs in the signature.
         check: ``check(judgements, options)``, as a policy's. May be None.
         doc: one sentence, with the paper.
@@ -266,7 +267,7 @@ class Trainer:
     version: int
     options: Callable[..., Any]
     train: Callable[[Any, Judgements, Any, Session], Trained]
-    needs: Names = frozenset({"reward"})
+    needs: Iterable[str] | Callable[[Any], Iterable[str]] = frozenset({"reward"})
     backends: tuple[str, ...] = ()
     check: Callable[[Judgements, Any], None] | None = None
     doc: str = ""

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-import shutil
 import sys
 import threading
 import time
@@ -12,15 +11,16 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from rmbench import fitting, plugins, suite
+from rmbench import fitting, optimising, plugins, suite, training_checks
 from rmbench.api import Result, Runtime
-from rmbench.errors import InputError, RMBenchError, RunFolderError
-from rmbench.manifest import feedable, make_manifest, skips
+from rmbench.errors import RMBenchError, RunFolderError
+from rmbench.manifest import after_training, feedable, make_manifest, skips
 from rmbench.measurements import measured, varying
+from rmbench.opening import open_folder
 from rmbench.overrides import Overrides
 from rmbench.preflight import check_options
 from rmbench.source import Source, open_source
-from rmbench.store import RunFolder, faults, folder_name, now, write_whole
+from rmbench.store import RunFolder, folder_name, now, write_whole
 from rmbench.studies.rows import PROTOCOL
 
 if TYPE_CHECKING:
@@ -135,7 +135,10 @@ class Run:
 
 def prepare(plan: Plan) -> list[Source]:
     """Read and validate every task of a plan, before anything is written."""
-    return [open_source(task, limit=plan.limit, seed=plan.seed) for task in plan.tasks]
+    awaited = optimising.awaited(plan)
+    return [
+        open_source(task, limit=plan.limit, seed=plan.seed, awaited=awaited.get(task.name, 0)) for task in plan.tasks
+    ]
 
 
 def processors() -> int:
@@ -147,72 +150,6 @@ def settled(settings: Settings, plan: Plan) -> Settings:
     """Return the settings with the run folder named: ``runs/<suite>-<UTC time>`` by default."""
     stamp = time.strftime("%Y%m%dT%H%M%SZ", time.gmtime())
     return replace(settings, out=(settings.out or Path("runs") / f"{folder_name(plan.name)}-{stamp}").absolute())
-
-
-def open_folder(plan: Plan, manifest: dict[str, Any], settings: Settings) -> tuple[RunFolder, dict[str, Any]]:
-    """Create the run folder, or reopen it to resume.
-
-    Raises:
-        InputError: it is not empty and neither --resume nor --force was given.
-        RunFolderError: it belongs to another suite, or another process writes there.
-    """
-    path = settled(settings, plan).out or Path()
-    with faults(path, creating=True):
-        path = path.resolve()  # a link to a run is that run
-        filled = path.exists() and (not path.is_dir() or any(path.iterdir()))
-    if filled and settings.resume and RunFolder.is_run(path):
-        return _reopen(path, manifest)
-    if filled and settings.force and RunFolder.is_run(path):
-        old = RunFolder(path)
-        try:
-            old.manifest()  # any folder may hold a file of that name: only a run of ours is replaced
-        except RunFolderError as error:
-            raise InputError("is no run of rmbench", where=str(path), help="choose another --out") from error
-        old.lock()
-        with faults(path):
-            shutil.rmtree(path)
-        old.close()
-    elif filled:
-        advice = (
-            "--resume to go on with it, --force to replace it"
-            if RunFolder.is_run(path)
-            else "it is no run folder: choose another --out"
-        )
-        raise InputError("is not empty", where=str(path), help=advice)
-    return RunFolder.create(path, manifest), manifest
-
-
-def _reopen(path: Path, manifest: dict[str, Any]) -> tuple[RunFolder, dict[str, Any]]:
-    run = RunFolder.reopen(path)
-    old = run.manifest()
-    if old["fingerprint"] != manifest["fingerprint"]:
-        run.close()
-        before, after = old["identity"], manifest["identity"]
-        changed = [_differs(key, before.get(key), after.get(key)) for key in {**before, **after}]
-        raise RunFolderError(
-            f"belongs to another run; what differs: {', '.join(filter(None, changed))}",
-            where=str(path),
-            help="choose another --out, or --force",
-        )
-    with faults(path):
-        run.recover()
-    kept = {"started": old.get("started"), "command": old.get("command")}
-    warnings = list(dict.fromkeys([*manifest["warnings"], *old.get("warnings", [])]))
-    renewed = {**manifest, **kept, "warnings": warnings, "resumed": [*old.get("resumed", []), now()]}
-    run.write_manifest(renewed)
-    return run, renewed
-
-
-def _differs(key: str, before: Any, after: Any) -> str:
-    """Return what differs between two identities under a key, empty where nothing does."""
-    if before == after:
-        return ""
-    if not (isinstance(before, dict) and isinstance(after, dict)) or "signatures" not in before:
-        return key
-    if {**before, "signatures": {}} != {**after, "signatures": {}}:
-        return key
-    old, new = before["signatures"], after["signatures"]
-    return f"{key} (reward {', '.join(name for name in {**old, **new} if old.get(name) != new.get(name))})"
 
 
 def from_manifest(out: Path, over: Overrides) -> tuple[dict[str, Any], Path, Overrides]:
@@ -250,13 +187,15 @@ def execute(
     plan = feedable(plan, sources) if lenient else plan
     stop = stop or threading.Event()
     fits, notes = fitting.prepare(plan, sources)
-    plan = replace(plan, warnings=(*plan.warnings, *notes))
+    entries, more = training_checks.prepare(plan, sources)
+    plan = replace(plan, warnings=(*plan.warnings, *notes, *more), entries=entries)
     runtime = Runtime(device=settings.device, dtype=settings.dtype, seed=plan.seed)
     workers = settings.workers or processors()
     fitting.check(fits, timeout=plan.timeout, stop=stop)
+    training_checks.check(plan, stop=stop)
     check_options(plan.rewards, runtime, timeout=plan.timeout, workers=workers, stop=stop)
     manifest = make_manifest(plan, sources, settings)
-    folder, manifest = open_folder(plan, manifest, settings)
+    folder, manifest = open_folder(settled(settings, plan).out or Path(), manifest, settings)
     try:
         opened = (folder, manifest, sources, fits)
         return _fit_and_score(plan, catalog, settings, opened, progress=progress, stop=stop)
@@ -295,13 +234,17 @@ def _fit_and_score(
             manifest |= {"status": "fitted", "failures": done.failures, "finished": now()}
             folder.write_manifest(manifest)
             return Run(folder.path)
+        sources, trained = optimising.stage(plan, sources, folder.path, runtime, workers=workers, told=(stop, progress))
+        engine.sources = sources
+        manifest = after_training(manifest, sources, trained)
+        folder.write_manifest(manifest)
         progress.begin(sum(s.rows for c in plan.rewards for s in sources if s.task.name not in skipped[c.name]))
         engine.write_samples({task["name"]: task["aspects"] for task in manifest["resolved"]["tasks"]})
         try:
             engine.score(plan.waves, skipped, workers)
         finally:
             manifest["warnings"] = list(dict.fromkeys([*manifest["warnings"], *engine.outcome.warnings]))
-        manifest["failures"] = engine.outcome.failures
+        manifest["failures"] |= engine.outcome.failures
         _finish(folder, manifest, plan, catalog, (engine.outcome, progress))
     except BaseException:
         with contextlib.suppress(RMBenchError):  # the disk may be what failed

@@ -178,7 +178,7 @@ def train(message: Mapping[str, Any], driver: Driver) -> list[str]:
     decoding = replace(work.given, **trained.decoding)
     notes = [*trained.notes]
     if message["test"] is not None:
-        from rmbench.policies.outputs import write_outputs
+        from rmbench.trainers.outputs import write_outputs
 
         source = open_source(driver.task, limit=message["test"]["limit"], seed=message["test"]["seed"], awaited=1)
         measured = work.trainer is not None and message["begins"]

@@ -65,7 +65,7 @@ def test_a_circle_is_refused(catalog, task, tmp_path):
         ({"timeout": float("inf")}, "timeout"),
         ({"timeout": -1}, "timeout"),
         ({"unscored": "none"}, "wrong or exclude"),
-        ({"policy": [{}]}, "not in this version"),
+        ({"policy": [{}]}, "has no name"),
         ({"tasks": ["nowhere"]}, "no task or file"),
     ],
 )

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from pathlib import Path
 
-from rmbench import Metric, Reward, RewardModel, Task, hookimpl
+from rmbench import Metric, Policy, Reward, RewardModel, Task, Trainer, hookimpl
 from rmbench.builtin import (
     combine,
     embedding,
@@ -17,7 +17,9 @@ from rmbench.builtin import (
     ngram_model,
     nulls,
     overlap,
+    policies,
     rouge,
+    trainers,
     words,
 )
 
@@ -34,6 +36,18 @@ def rmbench_rewards() -> Sequence[Reward]:
 def rmbench_reward_models() -> Sequence[RewardModel]:
     """Give the reward models that can be fitted here."""
     return [*feature_models.REWARD_MODELS, *neural_models.REWARD_MODELS, *ngram_model.REWARD_MODELS]
+
+
+@hookimpl
+def rmbench_policies() -> Sequence[Policy]:
+    """Give the policies that can be made or loaded here."""
+    return list(policies.POLICIES)
+
+
+@hookimpl
+def rmbench_trainers() -> Sequence[Trainer]:
+    """Give the trainers of policies."""
+    return list(trainers.TRAINERS)
 
 
 @hookimpl

@@ -1,4 +1,4 @@
-"""Trainers of policies: ``sft``, ``reinforce``, ``grpo`` and those of ``trainers_more``. torch is imported where one trains."""
+"""Trainers of policies: ``sft``, ``reinforce``, ``grpo``, those of ``trainers_more``. torch is imported by training."""
 
 from rmbench.builtin import trainers_more
 from rmbench.judged import Judgements

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 from torch.optim import lr_scheduler
 
@@ -10,12 +10,36 @@ if TYPE_CHECKING:
     from torch.optim import Optimizer
     from torch.optim.lr_scheduler import LRScheduler
 
-    from rmbench.models.options import Training
+    from rmbench.models.options import Schedule
 
 THIRDS = 3  # how often the step schedule has a level
 
 
-def scheduler(optimizer: Optimizer, training: Training) -> LRScheduler:
+class Scheduled(Protocol):
+    """What a schedule depends on: fields of the options of whatever is trained."""
+
+    @property
+    def steps(self) -> int:
+        """Of the schedule, warm-up among them."""
+        ...
+
+    @property
+    def schedule(self) -> Schedule:
+        """Its name."""
+        ...
+
+    @property
+    def decay(self) -> float:
+        """Factor of ``step`` and ``exponential``."""
+        ...
+
+    @property
+    def warmup(self) -> float:
+        """Share of the steps."""
+        ...
+
+
+def scheduler(optimizer: Optimizer, training: Scheduled) -> LRScheduler:
     """Return the scheduler of an optimizer, to be stepped once after each of its steps.
 
     With W = round(warmup * steps) steps of warm-up and N the steps after them, step k = 0, 1, ... has the rate
@@ -35,7 +59,7 @@ def scheduler(optimizer: Optimizer, training: Training) -> LRScheduler:
     return lr_scheduler.SequentialLR(optimizer, [rise, after], milestones=[warm])
 
 
-def _after(optimizer: Optimizer, training: Training, steps: int) -> LRScheduler:
+def _after(optimizer: Optimizer, training: Scheduled, steps: int) -> LRScheduler:
     if training.schedule == "constant":
         return lr_scheduler.ConstantLR(optimizer, factor=1.0, total_iters=0)
     if training.schedule == "linear":

@@ -45,6 +45,7 @@ class Causal:
         self.reader = reader
         self.files = dict(files)
         self.places = places
+        self.plain = self.module is model  # no adapters beside its weights
         self.direct = _head_alone(model)
 
     def sample(self, samples: Sequence[Sample], n: int, decoding: Decoding, *, seed: int) -> list[tuple[Response, ...]]:

@@ -116,18 +116,12 @@ class Reader:
             return Response(text, ids, finished=True)
         return self.written(ids[:most])
 
-    def written(self, ids: Sequence[int], *, stopped: bool = False, stop: Sequence[str] = ()) -> Response:
-        """Return what tokens say.
-
-        Args:
-            ids: as they were drawn, up to the first EOS.
-            stopped: whether the last of them brought a stop text about.
-            stop: the stop texts.
-        """
+    def written(self, ids: Sequence[int], *, stop: Sequence[str] = ()) -> Response:
+        """Return what tokens say, up to the first of the stop texts; it is finished by EOS and by a stop text."""
         ended = bool(ids) and ids[-1] == self.eos
         text = self.text(ids[:-1] if ended else ids)
         found = [place for one in stop if (place := text.find(one)) >= 0]
-        return Response(text[: min(found)] if found else text, tuple(ids), finished=ended or stopped)
+        return Response(text[: min(found)] if found else text, tuple(ids), finished=ended or bool(found))
 
     def text(self, ids: Sequence[int]) -> str:
         """Return the text of tokens, special ones left out."""

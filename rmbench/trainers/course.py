@@ -21,7 +21,6 @@ if TYPE_CHECKING:
     from rmbench.judged import Judgements
     from rmbench.models.state import Parts
     from rmbench.policy import Agent, Session
-    from rmbench.trainers.options import TrainerOptions
 
 STAGES = ("rollout", "scoring", "update")
 
@@ -80,7 +79,7 @@ class Course:
 
     agent: Agent
     judgements: Judgements
-    options: TrainerOptions
+    options: Any
     session: Session
     reference: Agent | None
     extra: torch.nn.Module | None

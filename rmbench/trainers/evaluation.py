@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from rmbench.models.training import order
-from rmbench.trainers import estimators, updates
 from rmbench.policy import Decoding
+from rmbench.trainers import estimators, updates
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -28,7 +28,7 @@ def evaluate(course: Course) -> dict[str, Any]:
         reward (mean of the scored), judges (name to mean), unscored, kl (nats a response, exact at each token of it,
         to the start), entropy (nats a token), length (words), distinct-2, finished (share); None where undefined.
     """
-    samples = chosen(course)
+    samples = chosen(course, course.options.evaluation_prompts)
     wished = course.session.decoding
     decoding = Decoding(max_tokens=wished.max_tokens, stop=wished.stop, temperature=1.0)
     drawn = course.agent.sample(samples, 1, decoding, seed=course.seed("evaluation", 0)) if samples else []
@@ -46,10 +46,10 @@ def evaluate(course: Course) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def chosen(course: Course) -> list[Sample]:
-    """Return the prompts of dev that every evaluation of every seed sees."""
+def chosen(course: Course, most: int) -> list[Sample]:
+    """Return samples of dev with a prompt, the same in every evaluation of every seed."""
     samples = [sample for sample in course.judgements.dev.samples if sample.prompt.strip()]
-    places = sorted(order(len(samples), 0, 0)[: course.options.evaluation_prompts])
+    places = sorted(order(len(samples), 0, 0)[:most])
     return [samples[place] for place in places]
 
 

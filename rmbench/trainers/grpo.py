@@ -36,7 +36,7 @@ def train(agent: Agent, judgements: Judgements, options: Grpo, session: Session)
 
 def step(course: Course, number: int) -> dict[str, Any]:
     """Draw groups of responses, make ``updates`` steps of the clipped surrogate, and return a row of the log."""
-    options: Grpo = course.options  # type: ignore[assignment]
+    options: Grpo = course.options
     rollout = rollouts.drawn(course, number, old=False)
     looker = Looker(course, rollout, rollout.scored.nonzero()[:, 0].tolist())
     clipped = torch.zeros_like(rollout.rewards)  # tokens of each response at the last look
@@ -56,7 +56,7 @@ def step(course: Course, number: int) -> dict[str, Any]:
 
 def surrogate(course: Course, seen: Seen, looker: Looker) -> tuple[Tensor, Tensor]:
     """Return the loss of each token (some, t), and how many tokens of each response are beyond the clip (some,)."""
-    options: Grpo = course.options  # type: ignore[assignment]
+    options: Grpo = course.options
     rollout = looker.rollout
     base = _rewards(course, looker)
     found = seen.of(estimators.group_standardised(base, rollout.group, rollout.scored, scale=options.scale == "group"))
@@ -70,22 +70,22 @@ def surrogate(course: Course, seen: Seen, looker: Looker) -> tuple[Tensor, Tenso
     if options.entropy:
         terms = terms - options.entropy * seen.entropy
     if options.kl and options.kl_in == "loss":
-        terms = terms + options.kl * estimators.KL[options.kl_estimator](seen.logp, seen.of(rollout.ref_logp))
+        terms = terms + options.kl * looker.away(seen)
     return terms, (beyond & seen.mask).sum(1).to(terms.dtype)
 
 
 def _rewards(course: Course, looker: Looker) -> Tensor:
     """Return the rewards of the responses, KL taken from them where it belongs there: (rows,)."""
-    options, rollout = course.options, looker.rollout
+    options: Grpo = course.options
+    rollout = looker.rollout
     if not options.kl or options.kl_in == "loss":
         return rollout.rewards
-    away = estimators.KL[options.kl_estimator](looker.old, rollout.ref_logp)
-    return rollout.rewards - options.kl * estimators.masked_sum(away, rollout.mask)
+    return rollout.rewards - options.kl * looker.away().sum(1)
 
 
 def normalised(course: Course, seen: Seen, looker: Looker, terms: Tensor) -> Tensor:
     """Return the loss of some rows as their share of the batch's: a scalar."""
-    options: Grpo = course.options  # type: ignore[assignment]
+    options: Grpo = course.options
     sums = estimators.masked_sum(terms, seen.mask)
     if options.normalisation == "grpo":
         return (sums / seen.mask.sum(1).clamp_min(1)).sum() / len(looker.rows)

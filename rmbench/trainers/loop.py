@@ -13,14 +13,15 @@ import time
 import warnings
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal, cast
 
 import torch
 
 from rmbench.errors import InputError
 from rmbench.judged import Interrupted
+from rmbench.models.checkpoint import STATE
 from rmbench.models.schedules import scheduler
-from rmbench.models.state import STATE, Parts, Progress, copied, put, restore, save
+from rmbench.models.state import Parts, Progress, copied, put, restore, save
 from rmbench.models.training import reproducible
 from rmbench.policy import Trained
 from rmbench.store import canonical, write_whole
@@ -35,6 +36,8 @@ if TYPE_CHECKING:
     from rmbench.judged import Judgements
     from rmbench.policy import Agent, Session
     from rmbench.trainers.options import TrainerOptions
+
+    Stopped = Literal["steps", "seconds", "patience"]
 
 __all__ = ["Course", "Rollout", "run"]
 
@@ -94,7 +97,8 @@ def run(
             put(course.parts.module, course.parts.best)
     agent.module.eval()
     _measures(course, progress)
-    return Trained(progress.step, progress.stopped or "steps", notes=tuple(_notes(course, progress)))
+    stopped = cast("Stopped", progress.stopped or "steps")
+    return Trained(progress.step, stopped, notes=tuple(_notes(course, progress)))
 
 
 def _course(
@@ -227,7 +231,7 @@ class Training:
 
     def _share(self) -> float:
         """Return how much of the training is done, from 0 to 1."""
-        options = self.course.options
+        options: TrainerOptions = self.course.options
         done = self.progress.step / options.steps
         if options.seconds is not None:
             done = max(done, (time.monotonic() - self.began) / options.seconds)
@@ -247,7 +251,7 @@ class Training:
     def _is_due(self) -> bool:
         """Whether dev is to be looked at."""
         due = int(self._share() * self.course.options.evaluations + 1e-9)
-        before = self.progress.extra.get("looked", 0)
+        before: int = self.progress.extra.get("looked", 0)
         self.progress.extra["looked"] = max(due, before)
         return due > before
 
@@ -276,7 +280,9 @@ class Training:
         progress, now = self.progress, time.monotonic()
         mark = progress.step % max(1, self.course.options.steps // SAVES) == 0 or progress.stopped is not None
         since = now - self.saved
-        if progress.stopped or ((mark or since > SAVE_SECONDS) and since > max(LEAST_SECONDS, LEAST_SHARE * self.cost)):
+        if progress.stopped is not None or (
+            (mark or since > SAVE_SECONDS) and since > max(LEAST_SECONDS, LEAST_SHARE * self.cost)
+        ):
             self._save()
             self.saved = time.monotonic()
             self.cost = self.saved - now

@@ -1,4 +1,4 @@
-"""REINFORCE: Williams 1992, "Simple statistical gradient-following algorithms for connectionist reinforcement learning".
+"""REINFORCE: Williams 1992, "Simple statistical gradient-following algorithms for connectionist RL".
 
 A step draws ``group`` responses y for each prompt x, scores them and follows the gradient of
 
@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from rmbench.trainers import estimators, rollouts
-from rmbench.trainers.loop import Course, Rollout, run
+from rmbench.trainers.loop import Course, run
 from rmbench.trainers.steps import Looker, Seen, learn, summary
 
 if TYPE_CHECKING:
@@ -42,7 +42,7 @@ def train(agent: Agent, judgements: Judgements, options: Reinforce, session: Ses
 
 def step(course: Course, number: int) -> dict[str, Any]:
     """Draw responses, follow the gradient of their rewards ``updates`` times, and return a row of the log."""
-    options: Reinforce = course.options  # type: ignore[assignment]
+    options: Reinforce = course.options
     rollout = rollouts.drawn(course, number, old=False, greedy=options.baseline == "greedy")
     known = rollout.scored
     if rollout.greedy is not None:  # without the greedy response's reward there is no baseline
@@ -53,7 +53,7 @@ def step(course: Course, number: int) -> dict[str, Any]:
     def loss(some: Sequence[int]) -> Tensor:
         seen = looker.see(some)
         if not found:
-            found.append(advantages(course, rollout, looker.old, known))
+            found.append(advantages(course, looker, known))
         return policy_loss(course, seen, looker, found[0])
 
     value = norm = None
@@ -64,7 +64,7 @@ def step(course: Course, number: int) -> dict[str, Any]:
 
 def policy_loss(course: Course, seen: Seen, looker: Looker, found: Tensor) -> Tensor:
     """Return the loss of some rows, divided by how many rows are learnt from: a scalar."""
-    options: Reinforce = course.options  # type: ignore[assignment]
+    options: Reinforce = course.options
     old = seen.of(looker.old)
     if options.importance_level == "sequence":
         logp, before = estimators.masked_sum(seen.logp, seen.mask), estimators.masked_sum(old, seen.mask)
@@ -73,23 +73,24 @@ def policy_loss(course: Course, seen: Seen, looker: Looker, found: Tensor) -> Te
         weights = estimators.importance_weights(seen.logp, old, options.importance, options.importance_cap)
     terms = -weights * seen.of(found) * seen.logp - options.entropy * seen.entropy
     if options.kl and options.kl_in == "loss":
-        terms = terms + options.kl * estimators.KL[options.kl_estimator](seen.logp, seen.of(looker.rollout.ref_logp))
+        terms = terms + options.kl * looker.away(seen)
     return estimators.masked_sum(terms, seen.mask).sum() / len(looker.rows)
 
 
-def advantages(course: Course, rollout: Rollout, old: Tensor, known: Tensor) -> Tensor:
+def advantages(course: Course, looker: Looker, known: Tensor) -> Tensor:
     """Return G_t - b of each token, 0 beyond a response and in rows that are not known: (rows, T)."""
-    options: Reinforce = course.options  # type: ignore[assignment]
+    options: Reinforce = course.options
+    rollout = looker.rollout
     rewards = estimators.at_end(rollout.rewards, rollout.mask)
     if options.kl and options.kl_in == "reward":
-        rewards = rewards - options.kl * estimators.KL[options.kl_estimator](old, rollout.ref_logp)
+        rewards = rewards - options.kl * looker.away()
     later = estimators.returns(torch.where(rollout.mask, rewards, 0.0), options.gamma)
     whole = later[:, 0]
     if options.baseline == "leave-one-out":
         base = whole - estimators.leave_one_out(whole, rollout.group, known)
         alone = known.reshape(-1, rollout.group).sum(1).repeat_interleave(rollout.group) < 2  # noqa: PLR2004 - a pair
         known = known & ~alone
-    elif options.baseline == "greedy":
+    elif rollout.greedy is not None:
         base = rollout.greedy.nan_to_num(0.0).repeat_interleave(rollout.group)
     elif options.baseline == "moving-average":
         base = _average(course, whole, known)

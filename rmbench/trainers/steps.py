@@ -1,4 +1,4 @@
-"""What the steps of on-policy trainers share: one look at the drawn responses, references mixed in, a row of the log."""
+"""What steps of on-policy trainers share: one look at the drawn responses, references mixed in, a row of the log."""
 
 from __future__ import annotations
 
@@ -51,15 +51,15 @@ class Looker:
 
     Attributes:
         rows: those that are learnt from.
-        old: (rows, T) log-probabilities of the drawing policy; None before the first look.
         entropy: (rows,) nats of each response, summed, at the last look.
+        found: what ``old`` returns, None before the first look.
     """
 
     course: Course
     rollout: Rollout
     rows: list[int]
-    old: Tensor | None = None
     entropy: Tensor = field(init=False)
+    found: Tensor | None = None
 
     def __post_init__(self) -> None:
         """Begin with no entropy."""
@@ -75,9 +75,25 @@ class Looker:
         with torch.set_grad_enabled(torch.is_grad_enabled() and options.entropy > 0):
             entropy = estimators.entropy(seen.logits, options.temperature)
         self.entropy[rows] = estimators.masked_sum(entropy.detach(), seen.mask)
-        if self.old is None:
-            self.old = self._old(rows, logp.detach())
+        if self.found is None:
+            self.found = self._old(rows, logp.detach())
         return Seen(rows, logp, entropy, seen.mask, seen.hidden)
+
+    @property
+    def old(self) -> Tensor:
+        """Log-probabilities (rows, T) of the drawing policy, 0 beyond a response; after the first look."""
+        if self.found is None:
+            raise ValueError("nothing was looked at yet")
+        return self.found
+
+    def away(self, seen: Seen | None = None) -> Tensor:
+        """Return the KL estimate at each token to the start: of what is seen, else of the drawing policy (rows, T)."""
+        if self.rollout.ref_logp is None:
+            raise ValueError("this training has no reference")
+        estimate = estimators.KL[self.course.options.kl_estimator]
+        if seen is None:
+            return torch.where(self.rollout.mask, estimate(self.old, self.rollout.ref_logp), 0.0)
+        return estimate(seen.logp, seen.of(self.rollout.ref_logp))
 
     def _old(self, rows: list[int], logp: Tensor) -> Tensor:
         """Return what the drawing policy thought: this very look where it is of all rows, else a pass of its own."""
@@ -144,7 +160,7 @@ def summary(looker: Looker, loss: float | None, norm: float | None) -> dict[str,
     rollout, scored = looker.rollout, looker.rollout.scored
     tokens = int(rollout.mask[looker.rows].sum())
     kl = None
-    if rollout.ref_logp is not None and looker.old is not None and looker.rows:
+    if rollout.ref_logp is not None and looker.found is not None:
         away = torch.where(rollout.mask, estimators.kl_k3(looker.old, rollout.ref_logp), 0.0)[looker.rows].double()
         kl = float(away.sum()) / len(looker.rows)
     rewards = rollout.rewards[scored].double().tolist()
@@ -152,7 +168,7 @@ def summary(looker: Looker, loss: float | None, norm: float | None) -> dict[str,
         "loss": loss, "grad_norm": norm, "reward": math.fsum(rewards) / len(rewards) if rewards else None,
         "unscored": int((~scored).sum()), "kl": kl,
         "kl_per_token": None if kl is None or not tokens else kl * len(looker.rows) / tokens,
-        "entropy": float(looker.entropy.double().sum()) / tokens if tokens and looker.old is not None else None,
+        "entropy": float(looker.entropy.double().sum()) / tokens if tokens and looker.found is not None else None,
         "length": float(rollout.mask.sum()) / len(rollout.responses), "flat": flat(rollout),
     }  # fmt: skip
 

@@ -44,19 +44,23 @@ class Speller:
         draw = torch.Generator().manual_seed(seed)
         heads = [self._prompt(sample) for sample in samples for _ in range(n)]
         with torch.no_grad():
-            rows = [self._write(head, decoding, draw) for head in heads]
+            rows = self._write(heads, decoding, draw)
         return [tuple(rows[at * n : at * n + n]) for at in range(len(samples))]
 
-    def _write(self, head, decoding, draw):
-        ids = []
-        while len(ids) < decoding.max_tokens and END not in ids:
-            logits = self.module(torch.tensor([head + ids]))[0][0, -1]
-            if decoding.temperature:
-                p = torch.softmax(logits / decoding.temperature, -1)
-                ids.append(int(torch.multinomial(p, 1, generator=draw)))
-            else:
-                ids.append(int(logits.argmax()))
-        return self._response(ids)
+    def _write(self, heads, decoding, draw):
+        rows, width = [[] for _ in heads], max(map(len, heads))
+        for place in range(decoding.max_tokens):
+            ids = torch.tensor(
+                [(head + row + [0] * width)[: width + place] for head, row in zip(heads, rows, strict=True)]
+            )
+            ends = torch.tensor([len(head) + len(row) - 1 for head, row in zip(heads, rows, strict=True)])
+            logits = self.module(ids)[0][torch.arange(len(rows)), ends]
+            p = torch.softmax(logits / (decoding.temperature or 1.0), -1)
+            drawn = torch.multinomial(p, 1, generator=draw)[:, 0] if decoding.temperature else p.argmax(-1)
+            for row, one in zip(rows, drawn.tolist(), strict=True):
+                if END not in row:
+                    row.append(one)
+        return [self._response(row) for row in rows]
 
     def _response(self, ids):
         text = "".join(LETTERS[one] for one in ids if one < len(LETTERS))
@@ -86,7 +90,9 @@ class Speller:
 
     def save(self, folder):
         folder.mkdir(parents=True, exist_ok=True)
-        save_file({name: one.contiguous() for name, one in self.module.state_dict().items()}, folder / "model.safetensors")
+        save_file(
+            {name: one.contiguous() for name, one in self.module.state_dict().items()}, folder / "model.safetensors"
+        )
         (folder / "config.json").write_text(json.dumps({"model_type": "speller"}))
 
     def load(self, folder):
@@ -133,5 +139,11 @@ def session(folder, score=share_of_a, *, max_tokens=4, seed=1, **fields):
     fields.setdefault("start", Speller)
     fields.setdefault("judge", judge)
     return Session(
-        folder, {"name": "test"}, Runtime(seed=seed), Decoding(max_tokens=max_tokens), score=score, reward="share", **fields
+        folder,
+        {"name": "test"},
+        Runtime(seed=seed),
+        Decoding(max_tokens=max_tokens),
+        score=score,
+        reward="share",
+        **fields,
     )

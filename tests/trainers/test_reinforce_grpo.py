@@ -3,7 +3,7 @@
 import json
 
 import pytest
-from spelling import Speller, bits, copies, session
+from spelling import Speller, copies, session
 
 from rmbench.trainers import grpo, reinforce
 from rmbench.trainers.options import Grpo, Reinforce
@@ -30,6 +30,6 @@ def test_the_reward_rises(tmp_path, module, options):
     trained = module.train(agent, copies(), options, session(tmp_path))
     log, curve = rows(tmp_path, "log.jsonl"), rows(tmp_path, "curve.jsonl")
     assert [row["step"] for row in log] == list(range(1, options.steps + 1))
-    assert [row["step"] for row in curve][0] == 0
+    assert curve[0]["step"] == 0
     assert curve[-1]["reward"] > curve[0]["reward"] + 0.15
     assert trained.steps == options.steps

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import json
 from typing import TYPE_CHECKING, Any
 
 import torch
-from rmbench.trainers.estimators import exact_kl
 
 from rmbench.policy import Decoding
-from rmbench.store import canonical, write_whole
+from rmbench.store import write_whole
+from rmbench.trainers.estimators import exact_kl
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -59,12 +60,16 @@ def write_outputs(
         {"id": sample.id, "text": one.text, "tokens": len(one.ids), "finished": one.finished, "sampled": text, "kl": kl}
         for sample, one, (text, kl) in zip(samples, chosen, drawn, strict=True)
     ]
-    write_whole(session.folder / OUTPUTS, b"".join(canonical(line) for line in lines))
+    write_whole(session.folder / OUTPUTS, _packed(lines))
     if pool:
-        write_whole(session.folder / POOL, b"".join(canonical(line) for line in pool))
+        write_whole(session.folder / POOL, _packed(pool))
     if unfinished := sum(not one.finished for one in chosen):
         notes.append(f"{unfinished} of {len(chosen)} outputs reached {decoding.max_tokens} tokens without an end")
     return notes
+
+
+def _packed(lines: Sequence[Mapping[str, Any]]) -> bytes:
+    return "".join(json.dumps(line, sort_keys=True, allow_nan=False) + "\n" for line in lines).encode()
 
 
 def _cut(samples: Sequence[Sample], size: int) -> Iterator[Sequence[Sample]]:

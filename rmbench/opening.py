@@ -1,0 +1,79 @@
+"""The folder of a run: created, or reopened to go on with it."""
+
+from __future__ import annotations
+
+import shutil
+from typing import TYPE_CHECKING, Any
+
+from rmbench.errors import InputError, RunFolderError
+from rmbench.store import RunFolder, faults, now
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from rmbench.runs import Settings
+
+
+def open_folder(path: Path, manifest: dict[str, Any], settings: Settings) -> tuple[RunFolder, dict[str, Any]]:
+    """Create the run folder, or reopen it to resume.
+
+    Raises:
+        InputError: it is not empty and neither --resume nor --force was given.
+        RunFolderError: it belongs to another suite, or another process writes there.
+    """
+    with faults(path, creating=True):
+        path = path.resolve()  # a link to a run is that run
+        filled = path.exists() and (not path.is_dir() or any(path.iterdir()))
+    if filled and settings.resume and RunFolder.is_run(path):
+        return _reopen(path, manifest)
+    if filled and settings.force and RunFolder.is_run(path):
+        old = RunFolder(path)
+        try:
+            old.manifest()  # any folder may hold a file of that name: only a run of ours is replaced
+        except RunFolderError as error:
+            raise InputError("is no run of rmbench", where=str(path), help="choose another --out") from error
+        old.lock()
+        with faults(path):
+            shutil.rmtree(path)
+        old.close()
+    elif filled:
+        advice = (
+            "--resume to go on with it, --force to replace it"
+            if RunFolder.is_run(path)
+            else "it is no run folder: choose another --out"
+        )
+        raise InputError("is not empty", where=str(path), help=advice)
+    return RunFolder.create(path, manifest), manifest
+
+
+def _reopen(path: Path, manifest: dict[str, Any]) -> tuple[RunFolder, dict[str, Any]]:
+    run = RunFolder.reopen(path)
+    old = run.manifest()
+    if old["fingerprint"] != manifest["fingerprint"]:
+        run.close()
+        before, after = old["identity"], manifest["identity"]
+        changed = [_differs(key, before.get(key), after.get(key)) for key in {**before, **after}]
+        raise RunFolderError(
+            f"belongs to another run; what differs: {', '.join(filter(None, changed))}",
+            where=str(path),
+            help="choose another --out, or --force",
+        )
+    with faults(path):
+        run.recover()
+    kept = {"started": old.get("started"), "command": old.get("command")}
+    warnings = list(dict.fromkeys([*manifest["warnings"], *old.get("warnings", [])]))
+    renewed = {**manifest, **kept, "warnings": warnings, "resumed": [*old.get("resumed", []), now()]}
+    run.write_manifest(renewed)
+    return run, renewed
+
+
+def _differs(key: str, before: Any, after: Any) -> str:
+    """Return what differs between two identities under a key, empty where nothing does."""
+    if before == after:
+        return ""
+    if not (isinstance(before, dict) and isinstance(after, dict)) or "signatures" not in before:
+        return key
+    if {**before, "signatures": {}} != {**after, "signatures": {}}:
+        return key
+    old, new = before["signatures"], after["signatures"]
+    return f"{key} (reward {', '.join(name for name in {**old, **new} if old.get(name) != new.get(name))})"
