@@ -40,8 +40,10 @@ class Seen:
     mask: Tensor
     hidden: Any
 
-    def of(self, whole: Tensor) -> Tensor:
-        """Return these rows of something of the whole rollout: (rows, T) or (rows,)."""
+    def of(self, whole: Tensor | None) -> Tensor:
+        """Return these rows of something of the whole rollout, (rows, T) or (rows,); that it is there is checked."""
+        if whole is None:
+            raise ValueError("nobody asked the start, or the drawing policy, about this rollout")
         return whole[self.rows, : self.mask.shape[1]] if whole.ndim > 1 else whole[self.rows]
 
 
@@ -52,14 +54,14 @@ class Looker:
     Attributes:
         rows: those that are learnt from.
         entropy: (rows,) nats of each response, summed, at the last look.
-        found: what ``old`` returns, None before the first look.
+        old: (rows, T) log-probabilities of the drawing policy, 0 beyond a response; None before the first look.
     """
 
     course: Course
     rollout: Rollout
     rows: list[int]
+    old: Tensor | None = None
     entropy: Tensor = field(init=False)
-    found: Tensor | None = None
 
     def __post_init__(self) -> None:
         """Begin with no entropy."""
@@ -75,23 +77,16 @@ class Looker:
         with torch.set_grad_enabled(torch.is_grad_enabled() and options.entropy > 0):
             entropy = estimators.entropy(seen.logits, options.temperature)
         self.entropy[rows] = estimators.masked_sum(entropy.detach(), seen.mask)
-        if self.found is None:
-            self.found = self._old(rows, logp.detach())
+        if self.old is None:
+            self.old = self._old(rows, logp.detach())
         return Seen(rows, logp, entropy, seen.mask, seen.hidden)
-
-    @property
-    def old(self) -> Tensor:
-        """Log-probabilities (rows, T) of the drawing policy, 0 beyond a response; after the first look."""
-        if self.found is None:
-            raise ValueError("nothing was looked at yet")
-        return self.found
 
     def away(self, seen: Seen | None = None) -> Tensor:
         """Return the KL estimate at each token to the start: of what is seen, else of the drawing policy (rows, T)."""
-        if self.rollout.ref_logp is None:
-            raise ValueError("this training has no reference")
         estimate = estimators.KL[self.course.options.kl_estimator]
         if seen is None:
+            if self.old is None or self.rollout.ref_logp is None:
+                raise ValueError("nothing was looked at yet, or there is no reference")
             return torch.where(self.rollout.mask, estimate(self.old, self.rollout.ref_logp), 0.0)
         return estimate(seen.logp, seen.of(self.rollout.ref_logp))
 
@@ -160,7 +155,7 @@ def summary(looker: Looker, loss: float | None, norm: float | None) -> dict[str,
     rollout, scored = looker.rollout, looker.rollout.scored
     tokens = int(rollout.mask[looker.rows].sum())
     kl = None
-    if rollout.ref_logp is not None and looker.found is not None:
+    if rollout.ref_logp is not None and looker.old is not None:
         away = torch.where(rollout.mask, estimators.kl_k3(looker.old, rollout.ref_logp), 0.0)[looker.rows].double()
         kl = float(away.sum()) / len(looker.rows)
     rewards = rollout.rewards[scored].double().tolist()
@@ -168,7 +163,7 @@ def summary(looker: Looker, loss: float | None, norm: float | None) -> dict[str,
         "loss": loss, "grad_norm": norm, "reward": math.fsum(rewards) / len(rewards) if rewards else None,
         "unscored": int((~scored).sum()), "kl": kl,
         "kl_per_token": None if kl is None or not tokens else kl * len(looker.rows) / tokens,
-        "entropy": float(looker.entropy.double().sum()) / tokens if tokens and looker.found is not None else None,
+        "entropy": float(looker.entropy.double().sum()) / tokens if tokens and looker.old is not None else None,
         "length": float(rollout.mask.sum()) / len(rollout.responses), "flat": flat(rollout),
     }  # fmt: skip
 

@@ -126,8 +126,8 @@ def copies(count=24, dev=8):
 
 
 def share_of_a(samples, texts):
-    """The reward: share of letters that are a; unscored for an empty text."""
-    return Scored(tuple(text.count("a") / len(text) if text else None for text in texts), {})
+    """The reward: share of letters that are a."""
+    return Scored(tuple(text.count("a") / len(text) if text else 0.0 for text in texts))
 
 
 def session(folder, score=share_of_a, *, max_tokens=4, seed=1, **fields):
