@@ -5,9 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from rmbench.report.graphs import draw_graphs
+
 from rmbench.report import read_run
 from rmbench.report.escape import markdown
-from rmbench.report.graphs import draw_graphs
 from rmbench.report.markdown import table_lines
 from rmbench.report.model import build
 
@@ -19,30 +20,28 @@ if TYPE_CHECKING:
 
 COMMAND = "make optimise"
 SCRIPT = "python reports/optimise/make.py"
-TITLES = ("Training on ", "Training speed", "Does agreement predict optimisation?")
+TOLD_OF = ("Training on ", "Training speed", "Does agreement predict optimisation?")
 MINUTE = 60.0
 
-PARTS = {
-    "translation": (
-        "Translation: rewards and trainers",
-        "multi30k-ende, three seeds. `supervised` is what every training began with, `supervised-longer` went on with "
-        "references for about as long as a training on a reward takes: a reward has to beat that too.",
-    ),
-    "best-of-n": (
-        "How far a reward can be trusted",
-        "100 test prompts, one seed: the best of 1 to 256 responses by each reward, and policies trained on it without "
-        "anything that holds them back.",
-    ),
-    "summarization": (
-        "Summarization",
-        "dialogsum, three seeds. 3,000 dialogues teach so small a policy how a summary sounds, and little of what the "
-        "dialogue says.",
-    ),
-    "dialogue": (
-        "Dialogue",
-        "qa-feedback, three seeds: the reward is fitted on people's preferences. 395 questions teach how an answer "
-        "sounds; the facts it cannot know.",
-    ),
+HEADS = {
+    "translation": "Translation: rewards and trainers",
+    "best-of-n": "How far a reward can be trusted",
+    "summarization": "Summarization",
+    "dialogue": "Dialogue",
+}
+ABOUT = {
+    "translation": """\
+multi30k-ende, three seeds. `supervised` is what every training began with; `supervised-longer` went on with references
+for about as long as a training on a reward takes: a reward has to beat that too.""",
+    "best-of-n": """\
+100 test prompts, one seed: the best of 1 to 256 responses by each reward, and policies trained on it without anything
+that holds them back.""",
+    "summarization": """\
+dialogsum, three seeds. 3,000 dialogues teach so small a policy how a summary sounds, and little of what the dialogue
+says.""",
+    "dialogue": """\
+qa-feedback, three seeds: the reward is fitted on people's preferences. 395 questions teach how an answer sounds; the
+facts it cannot know.""",
 }
 HOW = """\
 - Policies are Llama-like language models of 1 to 1.4 million parameters with tokens of their own, drawn at random and
@@ -68,11 +67,10 @@ def page(runs: Mapping[str, rmbench.Run]) -> Told:
     lines += [f"Made by `{COMMAND}` ({SCRIPT}), which goes on where it was stopped.", ""]
     lines += [*(f"- {sentence}" for sentence in apart(runs)), ""]
     for part, run in runs.items():
-        title, words = PARTS[part]
-        lines += [f"## {title}", "", words, ""]
+        lines += [f"## {HEADS[part]}", "", ABOUT[part], ""]
         report = build([read_run(run)])
         for section in report.sections:
-            if section.title.startswith(TITLES):
+            if section.title.startswith(TOLD_OF):
                 lines += _section(section, part, told)
     lines += ["## How", "", HOW, "", costs(runs), ""]
     told.words = "\n".join(lines)
