@@ -28,6 +28,7 @@ EXAMPLES = {
     "policy": '[[policy]] name = "base"  use = "tiny"  task = "..."  trainer = "sft"',
     "train": '[[train]] name = "ppo-mix"  trainer = "ppo"  policy = "base"  reward = "mix"',
 }
+OF_KEY = (("trainer", "trainer"), ("policy", "use"))  # what the value of a key names
 DECODING = frozenset(one.name for one in fields(Decoding))
 
 
@@ -272,6 +273,31 @@ class _Maker:
         if not needed and entry.reward is not None:
             what = f"the trainer {trainer!r} takes no reward here, {entry.reward!r} is given"
             raise InputError(what, where=self.place, help="leave reward out; judges are free")
+
+
+def with_options(
+    given: Mapping[str, Any], placed: Sequence[tuple[str, str, Any]], catalog: Catalog, base: Path
+) -> tuple[dict[str, Any], list[tuple[str, str, Any]]]:
+    """Return the suite with the command line's options of its policies, and the options that are of other things.
+
+    An option is the trainer's where the trainer has one of that name, else the policy's; a path is relative to ``base``.
+    """
+    new, rest = dict(given), []
+    for name, key, value in placed:
+        kind, table = next(
+            ((kind, table) for kind in EXAMPLES for table in _dicts(new, kind) if table.get("name") == name), ("", {})
+        )
+        if not kind:
+            rest.append((name, key, value))
+            continue
+        trainers, policies = (catalog.table(what).get(str(table.get(key)), []) for what, key in OF_KEY)
+        mine = trainers and key in options.options_of(trainers[0].value.options)
+        where = "trainer_options" if mine else "options"
+        if policies and not mine and options.paths(policies[0].value.options, {key: value}):
+            value = str(base / value)  # noqa: PLW2901 - the same value, placed
+        changed = {**table, where: {**table.get(where, {}), key: value}}
+        new[kind] = [changed if one is table else one for one in new[kind]]
+    return new, rest
 
 
 def with_rewards(given: Mapping[str, Any], before: Mapping[str, Any], *, models: bool) -> Any:

@@ -30,13 +30,22 @@ def measured(folder: Path, outcome: Outcome, plan: Plan) -> list[Result]:
 
     path = folder / "measurements.json"
     old = from_json(path.read_bytes())[1] if path.is_file() else []
-    new = [*_fits(folder, plan), *_speed(outcome, plan), *_invariance(outcome, plan)]
+    new = [*_fits(folder, plan), *_trainings(folder), *_speed(outcome, plan), *_invariance(outcome, plan)]
     known = {_place(row) for row in new}
     return sorted([*new, *(row for row in old if _place(row) not in known)], key=_place)
 
 
-def _place(row: Result) -> tuple[str, str, str, str, str]:
-    return row.study, row.metric, row.reward or "", row.task or "", row.probe or ""
+def _place(row: Result) -> tuple[str, ...]:
+    seed = "" if row.seed is None else f"{row.seed:020d}"
+    return row.study, row.metric, row.reward or "", row.task or "", row.probe or "", row.system or "", seed
+
+
+def _trainings(folder: Path) -> Iterator[Result]:
+    """Yield what the trainings of a run took."""
+    from rmbench.studies.training import training
+
+    path = folder / "manifest.json"
+    yield from training(folder, json.loads(path.read_bytes())) if path.is_file() else ()
 
 
 def _fits(folder: Path, plan: Plan) -> Iterator[Result]:

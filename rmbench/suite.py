@@ -211,10 +211,8 @@ def _task(name: Any, catalog: Catalog, base: Path, over: Overrides) -> Task:
         raise InputError(
             f"no task {guard.plain(name)!r}", where=str(data), help=did_you_mean(name, [*by_name, *catalog.tasks])
         )
-    advice = did_you_mean(guard.plain(name), catalog.tasks)
-    raise InputError(
-        f"no task or file {guard.plain(name)!r}", help=f"{advice}; folders of further tasks: --data-dir or RMBENCH_DATA"
-    )
+    advice = f"{did_you_mean(guard.plain(name), catalog.tasks)}; folders of further tasks: --data-dir or RMBENCH_DATA"
+    raise InputError(f"no task or file {guard.plain(name)!r}", help=advice)
 
 
 def _data_folder(over: Overrides) -> Path | None:
@@ -349,7 +347,9 @@ def plan(given: Mapping[str, Any], catalog: Catalog, over: Overrides, *, base: P
         InputError, PluginError: before anything is written.
     """
     _check_keys(given, where)
-    over = replace(over, options=_placed_options(given, over, catalog, base, where))
+    placed = _placed_options(given, over, catalog, base, where)
+    given, placed = entries.with_options(given, placed, catalog, over.base)
+    over = replace(over, options=placed)
     written, given = given, merged(given, over, where)
     given["rewards"] = entries.with_rewards(given, written, models=not over.rewards)
     for key in ("tasks", "rewards"):

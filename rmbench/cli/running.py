@@ -167,7 +167,9 @@ def _tell(done: Run, *, as_json: bool) -> None:
             console.print(table)
     manifest = done.manifest
     for name, reason in manifest["failures"].items():
-        say(f"rmbench: reward {name} could not be used: {reason}")
+        trained = {entry["name"] for entry in manifest["resolved"].get("training", ())}
+        what = f"policy {name} could not be trained" if name in trained else f"reward {name} could not be used"
+        say(f"rmbench: {what}: {reason}")
     for problem in manifest["problems"]:
         say(f"rmbench: {problem}")
     say(f"report: {(done.folder / 'report' / 'index.html').resolve()}")

@@ -95,7 +95,8 @@ class Watched:
         self.bar: Bar | None = None
         self.job: Any = None
         self.fits: dict[str, Any] = {}
-        self.last: dict[str, Mapping[str, Any]] = {}
+        self.last: dict[str, dict[str, Any]] = {}
+        self.written: dict[str, int] = {}
 
     def _open(self) -> Bar | None:
         """Start the bars where somebody can see them."""
@@ -126,7 +127,7 @@ class Watched:
             self.bar.update(self.job, advance=rows, description=plain(f"{reward} on {task}"), rate=rate)
 
     def fitting(self, name: str, step: Mapping[str, Any]) -> None:
-        """Move the bar of a fit: rows scored for its features, then steps with loss and accuracy."""
+        """Move the bar of a fit or a training: rows scored, then steps with loss, accuracy or reward, texts written."""
         self.last[name] = {
             **self.last.get(name, {}),
             **{key: value for key, value in step.items() if value is not None},
@@ -137,7 +138,12 @@ class Watched:
         if name not in self.fits:
             self.fits[name] = bar.add_task(plain(f"fitting {name}"), total=None, rate="", unit="steps")
         told = self.last[name]
-        if "step" in told:
+        if "written" in step:
+            completed = told["written"] = min(told["rows"], self.written.get(name, 0) + step["written"])
+            self.written[name] = completed
+            words = plain(f"writing {name}")
+            bar.update(self.fits[name], completed=completed, total=told["rows"], unit="texts", description=words)
+        elif "step" in told:
             bar.update(self.fits[name], completed=told["step"], total=told.get("steps"), rate=fit_words(told))
         else:
             bar.update(
@@ -150,7 +156,8 @@ class Watched:
             self.bar.remove_task(self.fits.pop(name))
         told = self.last.pop(name, {})
         if "step" in told:
-            self._line(f"fitted {name}: {fit_words(told)} after {told['step']} steps")
+            done = "trained" if "written" in told else "fitted"
+            self._line(f"{done} {name}: {fit_words(told)} after {told['step']} steps")
 
     def stage(self, what: str) -> None:
         """Say what is being done now."""
@@ -177,6 +184,6 @@ class Watched:
 
 
 def fit_words(told: Mapping[str, Any]) -> str:
-    """Return loss and dev accuracy of a fit as words."""
-    names = (("loss", "loss"), ("accuracy", "dev accuracy"))
+    """Return loss, dev accuracy and mean reward of a fit or a training as words."""
+    names = (("loss", "loss"), ("accuracy", "dev accuracy"), ("reward", "reward"))
     return ", ".join(f"{word} {told[key]:.3f}" for key, word in names if isinstance(told.get(key), int | float))

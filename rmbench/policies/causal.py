@@ -45,7 +45,9 @@ class Causal:
         self.reader = reader
         self.files = dict(files)
         self.places = places
+        self.start: int | None = None  # of a decoder behind an encoder
         self.plain = self.module is model  # no adapters beside its weights
+        self.fill = int(self.reader.pad == 0)  # any token but the one that transformers takes for a hint at a mask
         self.direct = _head_alone(model)
 
     def sample(self, samples: Sequence[Sample], n: int, decoding: Decoding, *, seed: int) -> list[tuple[Response, ...]]:
@@ -63,7 +65,8 @@ class Causal:
         self._check_room(prompts, [len(ids) for ids in written])
         device = self.model.device
         ids, mask = padded(written, device)
-        rows, _ = padded([[*one, *other[:-1]] for one, other in zip(prompts, written, strict=True)], device)
+        whole = [[*one, *other[:-1]] for one, other in zip(prompts, written, strict=True)]
+        rows, _ = padded(whole, device, fill=self.fill)
         first = torch.tensor([len(one) - 1 for one in prompts], device=device)
         places = first[:, None] + torch.arange(ids.shape[1], device=device)
         hidden, logits = self._thought(rows, places.clamp_(max=rows.shape[1] - 1))
@@ -104,10 +107,10 @@ class Causal:
             )  # fmt: skip
 
 
-def padded(rows: Sequence[Sequence[int]], device: Any) -> tuple[torch.Tensor, torch.Tensor]:
-    """Return tokens as int64 (rows, longest), 0 behind the end of a row, and where they are, bool (rows, longest)."""
+def padded(rows: Sequence[Sequence[int]], device: Any, *, fill: int = 0) -> tuple[torch.Tensor, torch.Tensor]:
+    """Return tokens as int64 (rows, longest), filled behind the end of a row, and which are its own, bool."""
     longest = max(map(len, rows), default=0)
-    ids = torch.tensor([[*row, *[0] * (longest - len(row))] for row in rows], dtype=torch.int64)
+    ids = torch.tensor([[*row, *[fill] * (longest - len(row))] for row in rows], dtype=torch.int64)
     lengths = torch.tensor([len(row) for row in rows])
     mask = torch.arange(longest) < lengths[:, None]
     return ids.reshape(len(rows), longest).to(device), mask.to(device)
@@ -124,7 +127,7 @@ def _head_alone(model: Any) -> bool:
     model.eval()
     try:
         with torch.no_grad():
-            rows = torch.arange(4, device=model.device)[None] % model.get_input_embeddings().weight.shape[0]
+            rows = torch.arange(1, 5, device=model.device)[None] % model.get_input_embeddings().weight.shape[0]
             states = model.base_model(input_ids=rows, use_cache=False).last_hidden_state
             made = model.get_output_embeddings()(states).float()
             wanted = model(input_ids=rows, use_cache=False).logits.float()

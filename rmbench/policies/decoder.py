@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 
     from torch import Tensor
 
+    from rmbench.policies.cache import Cache
+
     Linear = tuple[Tensor, Tensor | None]
 
 LLAMA = {"hidden_act": "silu", "attention_bias": False, "mlp_bias": False}
@@ -87,11 +89,10 @@ class Decoder:
             query, key, value = asked.view(rows, 3, self.heads, -1).unbind(1)
             if turn is not None:
                 query, key = _turned(asked.view(rows, 3, self.heads, -1)[:, :2], turn).unbind(1)
-            keys, values = cache.put(number, key, value)
-            found = functional.scaled_dot_product_attention(query[:, :, None], keys, values, attn_mask=cache.mask())
+            found = cache.attend(number, query, key, value)
             states = states + functional.linear(found.reshape(rows, width), *layer.out)
             states = states + self._fed(self._normed(states, layer.between), layer)
-        cache.filled += 1
+        cache.written += 1
         return states
 
     def _normed(self, states: Tensor, norm: Linear) -> Tensor:
@@ -106,60 +107,6 @@ class Decoder:
             return functional.linear(functional.gelu(inner, approximate="tanh"), *layer.down)
         gate, up = inner.chunk(2, -1)
         return functional.linear(functional.silu(gate).mul_(up), *layer.down)
-
-
-class Cache:
-    """Keys and values of all rows, laid out for all tokens that may come.
-
-    Args:
-        keys, values: of each layer, (rows, heads, prompt, head width), prompts padded on the left.
-        padding: how many of these places are no prompt's, (rows,).
-        more: tokens that may follow.
-    """
-
-    def __init__(self, keys: list[Tensor], values: list[Tensor], padding: Tensor, more: int) -> None:
-        rows, heads, self.filled, width = keys[0].shape
-        self.most = self.filled + more
-        self.keys, self.values = [], []
-        for old, new in ((keys, self.keys), (values, self.values)):
-            for one in old:
-                made = one.new_empty(rows, heads, self.most, width)
-                made[:, :, : self.filled] = one
-                new.append(made)
-        self.padding = padding
-        self._mask: Tensor | None = None
-        self._hide()
-
-    def _hide(self) -> None:
-        """Make the mask of what is no row's own: nothing where no row is padded."""
-        self._mask = None
-        if bool(self.padding.any()):
-            hidden = torch.arange(self.most, device=self.padding.device) < self.padding[:, None]
-            self._mask = torch.zeros(hidden.shape, device=hidden.device).masked_fill_(hidden, -torch.inf)[:, None, None]
-
-    def put(self, layer: int, key: Tensor, value: Tensor) -> tuple[Tensor, Tensor]:
-        """Write keys and values (rows, heads, head width) of the next token; return all so far."""
-        keys, values = self.keys[layer], self.values[layer]
-        keys[:, :, self.filled] = key
-        values[:, :, self.filled] = value
-        return keys[:, :, : self.filled + 1], values[:, :, : self.filled + 1]
-
-    def mask(self) -> Tensor | None:
-        """Return what is added to the scores of the places so far, (rows, 1, 1, places), or None."""
-        return None if self._mask is None else self._mask[..., : self.filled + 1]
-
-    def keep(self, rows: Tensor) -> None:
-        """Leave only some rows, by index, and the columns that any of them has."""
-        self.padding = self.padding[rows]
-        left = int(self.padding.min())
-        for store in (self.keys, self.values):
-            for layer, one in enumerate(store):
-                made = one.new_empty(len(rows), one.shape[1], self.most - left, one.shape[3])
-                made[:, :, : self.filled - left] = one[rows, :, left : self.filled]
-                store[layer] = made
-        self.padding = self.padding - left
-        self.filled, self.most = self.filled - left, self.most - left
-        self._hide()
 
 
 def _turned(pair: Tensor, turn: Tensor) -> Tensor:
@@ -180,7 +127,7 @@ def decoder_of(model: Any) -> Decoder | None:
     if config.model_type == "gpt2" and _says(config, GPT2):
         return _gpt2(model)
     whole = config.model_type == "llama" and config.num_key_value_heads == config.num_attention_heads
-    plain = whole and getattr(model.model.rotary_emb, "rope_type", "default") == "default"
+    plain = whole and (config.rope_parameters or {}).get("rope_type", "default") == "default"
     return _llama(model) if plain and _says(config, LLAMA) else None
 
 

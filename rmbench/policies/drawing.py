@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch.nn import functional
 
-from rmbench.policies.decoder import Cache
+from rmbench.policies.cache import Cache
 from rmbench.policies.processors import chooser, stops, uniforms
 
 if TYPE_CHECKING:
@@ -83,7 +83,9 @@ def _read(
     found = agent.model.base_model(**given, position_ids=at, use_cache=True)
     number = {place: row for row, place in enumerate(different)}
     taken = torch.tensor([number[place] for place, _ in rows], device=mask.device)
-    keys = [layer.keys[taken] for layer in found.past_key_values.layers]
-    values = [layer.values[taken] for layer in found.past_key_values.layers]
-    lengths = mask.sum(1)[taken]
-    return found.last_hidden_state[:, -1][taken], Cache(keys, values, longest - lengths, more), lengths
+    lengths = mask.sum(1)
+    layers = found.cache.layers
+    cache = Cache(
+        [one.keys for one in layers], [one.values for one in layers], longest - lengths, prompt=taken, most=more
+    )
+    return found.last_hidden_state[:, -1][taken], cache, lengths[taken]

@@ -88,18 +88,23 @@ def through_transformers(
     given, begun = agent.inputs([prompts[place] for place, _ in rows])
     numbers = torch.from_numpy(uniforms(rows, decoding.max_tokens, seed)).to(model.device)
     stopping = [Stopping(reader, decoding.stop, begun)] if decoding.stop else []
-    made = model.generate(
-        **given, generation_config=_config(reader, decoding), logits_processor=processors(decoding, numbers, begun),
-        stopping_criteria=StoppingCriteriaList(stopping),
-    )  # fmt: skip
+    own, model.generation_config = model.generation_config, GenerationConfig()  # type: ignore[no-untyped-call]
+    try:  # a folder's own settings would be the defaults of ours: penalties, least lengths, forced tokens
+        made = model.generate(
+            **given, generation_config=_config(agent, decoding),
+            logits_processor=processors(decoding, numbers, begun), stopping_criteria=StoppingCriteriaList(stopping),
+        )  # fmt: skip
+    finally:
+        model.generation_config = own
     return [_response(ids, reader, decoding) for ids in made[:, begun:].tolist()]
 
 
-def _config(reader: Reader, decoding: Decoding) -> GenerationConfig:
+def _config(agent: Any, decoding: Decoding) -> GenerationConfig:
     """Return the settings; what is drawn and how is for the processors."""
     return GenerationConfig(
         max_new_tokens=decoding.max_tokens, do_sample=False, num_beams=decoding.beams,
-        length_penalty=decoding.length_penalty, eos_token_id=reader.eos, pad_token_id=reader.pad, use_cache=True,
+        length_penalty=decoding.length_penalty, eos_token_id=agent.reader.eos, pad_token_id=agent.reader.pad,
+        decoder_start_token_id=agent.start, use_cache=True,
     )  # type: ignore[no-untyped-call] # fmt: skip
 
 

@@ -147,9 +147,8 @@ def drawn(scores: Tensor, numbers: Tensor) -> Tensor:
         numbers: in [0, 1), (rows,).
     """
     rows, many = scores.shape
-    weights = (scores.float() - scores.amax(1, keepdim=True)).exp_()
-    weights = torch.nn.functional.pad(weights, (0, -many % BLOCK)).view(rows, -1, BLOCK)
-    heights = weights.sum(2, dtype=torch.float64).cumsum(1)
+    weights = torch.nn.functional.pad(torch.softmax(scores.float(), 1), (0, -many % BLOCK)).view(rows, -1, BLOCK)
+    heights = weights.sum(2).double().cumsum(1)
     wanted = numbers.double() * heights[:, -1]
     block = torch.searchsorted(heights, wanted[:, None], right=True).clamp_(max=heights.shape[1] - 1)
     below = torch.where(block > 0, heights.gather(1, (block - 1).clamp_(min=0)), 0.0)

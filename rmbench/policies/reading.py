@@ -69,6 +69,7 @@ class Reader:
         self.templated = reading.template and bool(tokenizer.chat_template)
         self.given = {"date_string": DATE} if "strftime_now" in str(tokenizer.chat_template) else {}
         self._around = _around(tokenizer)
+        self.target = _around(tokenizer, target=True)[0] if reading.encoder else ()
         self._known: dict[Any, tuple[int, ...]] = {}
 
     def prompts(self, samples: Sequence[Sample]) -> list[tuple[int, ...]]:
@@ -111,7 +112,7 @@ class Reader:
         Raises:
             InputError: a lone surrogate in the text.
         """
-        ids = (*self._plain(text), self.eos)
+        ids = (*self._plain(text, target=self.reading.encoder), self.eos)
         if most is None or len(ids) <= most:
             return Response(text, ids, finished=True)
         return self.written(ids[:most])
@@ -167,17 +168,19 @@ class Reader:
         room = max(0, self.reading.most - len(before) - len(after))
         return (*before, *ids[max(0, len(ids) - room) :], *after) or (self.eos,)
 
-    def _plain(self, text: str) -> tuple[int, ...]:
+    def _plain(self, text: str, *, target: bool = False) -> tuple[int, ...]:
         if not sound(text):
             raise InputError("a text holds a lone surrogate, which no tokenizer takes", where=self.reading.where)
-        found = self.tokenizer(text, add_special_tokens=False, split_special_tokens=True, verbose=False)
+        given = {"text_target": text} if target else {"text": text}
+        found = self.tokenizer(**given, add_special_tokens=False, split_special_tokens=True, verbose=False)
         return tuple(found["input_ids"])
 
 
-def _around(tokenizer: Any) -> tuple[tuple[int, ...], tuple[int, ...]]:
-    """Return the special tokens that a tokenizer writes before a text and behind it."""
-    own = list(tokenizer(PROBE, add_special_tokens=False)["input_ids"])
-    whole = list(tokenizer(PROBE)["input_ids"])
+def _around(tokenizer: Any, *, target: bool = False) -> tuple[tuple[int, ...], tuple[int, ...]]:
+    """Return the special tokens that a tokenizer writes before a text, or a target text, and behind it."""
+    given = {"text_target": PROBE} if target else {"text": PROBE}
+    own = list(tokenizer(**given, add_special_tokens=False)["input_ids"])
+    whole = list(tokenizer(**given)["input_ids"])
     starts = [at for at in range(len(whole) - len(own) + 1) if whole[at : at + len(own)] == own]
     at = starts[0] if starts else 0
     return tuple(whole[:at]), tuple(whole[at + len(own) :])

@@ -16,6 +16,7 @@ from rmbench.kernel.models.load import load as load_folder
 from rmbench.models import tokenizers
 from rmbench.models.memory import check_memory
 from rmbench.policies.causal import Causal
+from rmbench.policies.hf import check_room
 from rmbench.policies.options import INNER, own_sizes, places
 from rmbench.policies.reading import Reader, Reading
 from rmbench.policies.saving import tokenizer_files
@@ -87,16 +88,6 @@ def size(options: Tiny) -> int:
     matrices = 3 if options.architecture == "llama" else 2
     known = options.vocabulary + (places(options) if options.architecture == "gpt2" else 0)
     return known * wide + options.layers * (4 * wide * wide + matrices * wide * inner)
-
-
-def check_room(options: Any, most: int | None, where: Path) -> None:
-    """Raise an ``InputError`` where prompts and responses need more positions than a model has."""
-    needed = options.max_prompt + options.max_tokens
-    if most is not None and needed > most:
-        raise InputError(
-            f"max_prompt and max_tokens are {needed:,} tokens together, the model takes {most:,}", where=str(where),
-            help=f"max_prompt = {max(most - options.max_tokens, 0)}, or fewer max_tokens",
-        )  # fmt: skip
 
 
 def _texts(judgements: Judgements) -> Iterator[str]:

@@ -23,6 +23,10 @@ if TYPE_CHECKING:
     from rmbench.api import Result
 
 
+MOST_SAMPLES = 3  # whose outputs stand side by side
+MOST_READ = 600  # rows, in which these samples are
+
+
 class Run(Protocol):
     """What a report needs of a finished run (``rmbench.runs.Run``)."""
 
@@ -76,10 +80,11 @@ def read_run(run: Run, *, texts: bool = False) -> RunData:
     """Return what a report reads of a run; with ``texts`` the first samples of each task too."""
     manifest = run.manifest
     samples = list(_samples(RunFolder(run.folder), manifest)) if texts else []
-    asked = {"invariance", "fit", *manifest["resolved"]["studies"]}  # the first two are there where they were asked for
+    asked = {"invariance", "fit", "train", *manifest["resolved"]["studies"]}  # the first three: where asked for
     measured = [row for row in run.measurements if row.study in asked]
     rows, speed = ([asdict(row) for row in some] for some in (run.rows, measured))
-    return RunData(manifest, rows, samples, measurements=speed)
+    compared = list(_compared(RunFolder(run.folder), manifest)) if texts else []
+    return RunData(manifest, rows, samples, measurements=speed, compared=compared)
 
 
 def _samples(folder: RunFolder, manifest: dict[str, Any]) -> Iterator[dict[str, Any]]:
@@ -102,7 +107,28 @@ def _samples(folder: RunFolder, manifest: dict[str, Any]) -> Iterator[dict[str, 
             }
 
 
-def _first(folder: RunFolder, name: str) -> list[dict[str, Any]]:
+def _compared(folder: RunFolder, manifest: dict[str, Any]) -> Iterator[dict[str, Any]]:
+    """Yield the first outputs of each trained policy beside those of its start, of the same seed or its only one."""
+    entries = manifest["resolved"].get("training", ())
+    for task in dict.fromkeys(entry["task"] for entry in entries):
+        rows = _first(folder, sample_folder(task), MOST_READ)
+        written = {(row["id"], row["system"], row.get("seed")): row for row in reversed(rows)}
+        about = {row["id"]: row for row in reversed(rows) if row["candidate"] == 0}
+        ids = list(dict.fromkeys(row["id"] for row in rows))[:MOST_SAMPLES]
+        own = [entry for entry in entries if entry["task"] == task and entry.get("trainer") and entry.get("policy")]
+        for at, entry in ((at, entry) for at in ids for entry in own):
+            seed = next(iter(entry.get("seeds") or ()), None)
+            after = written.get((at, entry["name"], seed))
+            before = written.get((at, entry["policy"], seed)) or written.get((at, entry["policy"], None))
+            if after and before:
+                yield {
+                    "task": task, "id": at, "system": entry["name"], "start": entry["policy"], "seed": seed,
+                    "prompt": after["prompt"], "before": before["text"], "after": after["text"],
+                    "references": (about.get(at) or {}).get("references") or (),
+                }  # fmt: skip
+
+
+def _first(folder: RunFolder, name: str, most: int = MOST_EXAMPLES) -> list[dict[str, Any]]:
     """Return the first rows of a folder of parts, none where there is no part."""
     parts = islice(folder.names(name), 1)
-    return [row for part in parts for row in read_part(folder.path / part).slice(0, MOST_EXAMPLES).to_pylist()]
+    return [row for part in parts for row in read_part(folder.path / part).slice(0, most).to_pylist()]

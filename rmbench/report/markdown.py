@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
     from rmbench.report.model import Report
-    from rmbench.report.tables import Example, Section, Table
+    from rmbench.report.tables import Beside, Example, Section, Table
 
 
 def document(report: Report) -> str:
@@ -34,6 +34,7 @@ def _section(section: Section) -> Iterable[str]:
         _bullets(section.items),
         [f"- {code(command)}" for command in section.commands],
         *(table_lines(table) for table in section.tables),
+        *(_beside(each) for each in section.compared),
         *(_example(example) for example in section.examples),
     ):
         if block:
@@ -47,6 +48,11 @@ def _bullets(sentences: Iterable[str]) -> list[str]:
 def _example(example: Example) -> list[str]:
     text = markdown(" / ".join(part for part in (example.prompt, example.text) if part))
     return [f"**{markdown(example.title)}** {markdown(example.scores)}", "", f"> {text}"]
+
+
+def _beside(each: Beside) -> list[str]:
+    told = [("prompt", each.prompt)] if each.prompt else []
+    return [f"**{markdown(each.title)}**", "", *_bullets(f"{label}: {text}" for label, text in (*told, *each.texts))]
 
 
 def table_lines(table: Table) -> list[str]:

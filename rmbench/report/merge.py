@@ -26,6 +26,7 @@ class RunData(NamedTuple):
             (aspect -> score) and ``scores`` (reward -> score or None); what is missing is left out.
         name: what to call the run; else the manifest's name.
         measurements: the rows of measurements.json, of the same keys; those that were asked for.
+        compared: texts of trained policies beside those of their starts (see ``report.optimise``).
     """
 
     manifest: Mapping[str, Any]
@@ -33,6 +34,7 @@ class RunData(NamedTuple):
     samples: Sequence[Mapping[str, Any]] = ()
     name: str = ""
     measurements: Sequence[Mapping[str, Any]] = ()
+    compared: Sequence[Mapping[str, Any]] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,14 +145,20 @@ def _entries(rows: list[tuple[Result, ...]]) -> dict[tuple[int, str], _Entry]:
 def _agree(known: Mapping[tuple[object, ...], Result], mine: Mapping[tuple[object, ...], Result]) -> bool:
     """Whether no signature of a shared task and no number of a shared place differs.
 
-    Comparisons are left out: their p-values depend on which rewards a run compared.
+    Comparisons are left out: their p-values depend on which rewards a run compared. The signature of a number on a
+    trained policy names the policy too, and is no other reward's for that.
     """
-    signatures = {row.task: row.signature for row in known.values() if row.against is None}
+    signatures = {row.task: row.signature for row in known.values() if row.against is None and not _of_policy(row)}
     return all(
-        signatures.get(row.task, row.signature) == row.signature and known.get(at, row).value == row.value
+        (_of_policy(row) or signatures.get(row.task, row.signature) == row.signature)
+        and known.get(at, row).value == row.value
         for at, row in mine.items()
         if row.against is None
     )
+
+
+def _of_policy(row: Result) -> bool:
+    return row.study == "optimise"
 
 
 def _names(entries: Mapping[tuple[int, str], _Entry], runs: list[RunCard]) -> dict[int, str]:

@@ -12,6 +12,7 @@ from rmbench.report.fits import fits_section
 from rmbench.report.invariance import invariance_section, invariance_words
 from rmbench.report.merge import Merged, RunData, merge
 from rmbench.report.numbers import UNKNOWN, count
+from rmbench.report.optimise import optimised
 from rmbench.report.sections import (
     HOW_TO_READ,
     again_section,
@@ -38,8 +39,8 @@ if TYPE_CHECKING:
 class Report:
     """What the writers print: a title, sentences, sections, and the boards behind the leaderboard.
 
-    ``charts`` and ``leaders`` are the leaderboard's; ``calibration`` are further tables for a paper; ``merged`` holds
-    the rows.
+    ``charts`` and ``leaders`` are the leaderboard's; ``paper`` are further tables for a paper, ``trained`` those of
+    them on trained policies; ``merged`` holds the rows.
     """
 
     title: str
@@ -49,7 +50,8 @@ class Report:
     boards: tuple[Board, ...]
     sections: tuple[Section, ...]
     merged: Merged
-    calibration: tuple[Table, ...] = ()
+    paper: tuple[Table, ...] = ()
+    trained: tuple[Table, ...] = ()
 
 
 def build(sources: Iterable[RunData | tuple[Any, ...]], *, allow_versions: bool = False, texts: bool = True) -> Report:
@@ -67,10 +69,12 @@ def build(sources: Iterable[RunData | tuple[Any, ...]], *, allow_versions: bool 
     measured = every[0].measurements if len(every) == 1 else ()
     calibration = calibration_section(merged)
     fits = fits_section(every[0].manifest, measured) if len(every) == 1 else None
-    own = [s for s in (calibration, fits, invariance_section(measured), speed_section(measured)) if s]
-    report = _report(merged, found, [*tasks, *own])
+    trained = optimised(merged, measured, [each for source in every for each in source.compared] if texts else ())
+    own = [calibration, fits, *trained.sections, invariance_section(measured), speed_section(measured)]
+    report = _report(merged, found, [*tasks, *(section for section in own if section)])
     paper = tuple(table for table in calibration.tables if not table.folded) if calibration else ()
-    return replace(report, summary=(*report.summary, *invariance_words(measured)), calibration=paper)
+    words = (*report.summary, *trained.words, *invariance_words(measured))
+    return replace(report, summary=words, paper=(*paper, *trained.paper), trained=trained.paper)
 
 
 def build_leaderboard(sources: Iterable[RunData | tuple[Any, ...]], *, allow_versions: bool = False) -> Report:

@@ -12,12 +12,13 @@ from markupsafe import Markup
 
 from rmbench.report.charts import described, draw
 from rmbench.report.diagrams import draw_diagram, told
+from rmbench.report.graphs import draw_graphs, graphs_told
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from rmbench.report.model import Report
-    from rmbench.report.tables import Chart, Diagram
+    from rmbench.report.tables import Chart, Diagram, Graphs
 
 
 class _Packaged(BaseLoader):
@@ -40,6 +41,7 @@ def page(report: Report) -> str:
     style = files("rmbench.report").joinpath("templates", "report.css").read_text(encoding="utf-8")
     environment.filters["svg"] = _svg
     environment.filters["diagram"] = _diagram
+    environment.filters["graphs"] = _graphs
     # The style is this package's own file and the hash lets the browser take no other.
     return environment.get_template("report.html.j2").render(
         report=report,
@@ -47,6 +49,7 @@ def page(report: Report) -> str:
         style_hash=b64encode(sha256(style.encode()).digest()).decode(),
         described=described,
         told=told,
+        graphs_told=graphs_told,
     )
 
 
@@ -56,3 +59,7 @@ def _svg(chart: Chart) -> Markup:
 
 def _diagram(diagram: Diagram) -> Markup:
     return Markup(draw_diagram(diagram))  # noqa: S704 - rewritten by an allow-list in svg.py
+
+
+def _graphs(graphs: Graphs) -> Markup:
+    return Markup(draw_graphs(graphs))  # noqa: S704 - rewritten by an allow-list in svg.py

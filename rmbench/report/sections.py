@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from rmbench.report.cards import RunCard
     from rmbench.report.merge import Merged
 
-OWN_SECTIONS = ("score", "agree", "canary")
+OWN_SECTIONS = ("score", "agree", "canary", "optimise")
 MOST_OTHER = 500
 MOST_EXAMPLES = 12
 MOST_CHARACTERS = 1200

@@ -103,6 +103,43 @@ class Diagram:
 
 
 @dataclass(frozen=True, slots=True)
+class Series:
+    """Points of one name, joined by a line where ``joined``; ``fitted`` lines are dashed and have no dots."""
+
+    label: str
+    points: tuple[tuple[float, float], ...]
+    joined: bool = True
+    fitted: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Graph:
+    """Series over two axes, with the names of the axes."""
+
+    title: str
+    x: str
+    y: str
+    series: tuple[Series, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Graphs:
+    """Graphs side by side that share their colours, with the sentence that says what they show."""
+
+    caption: str
+    panels: tuple[Graph, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Beside:
+    """Texts for one prompt side by side, each with its label (before, after, reference)."""
+
+    title: str
+    prompt: str
+    texts: tuple[tuple[str, str], ...]
+
+
+@dataclass(frozen=True, slots=True)
 class Example:
     """One text of a task, with what people and rewards gave it."""
 
@@ -114,7 +151,7 @@ class Example:
 
 @dataclass(frozen=True, slots=True)
 class Section:
-    """A heading and what stands under it: paragraphs, facts, a list, commands, charts, diagrams, tables, texts."""
+    """A heading and what stands under it: paragraphs, facts, a list, commands, drawings, tables, texts."""
 
     title: str
     paragraphs: tuple[str, ...] = ()
@@ -125,3 +162,5 @@ class Section:
     examples: tuple[Example, ...] = ()
     commands: tuple[str, ...] = ()
     diagrams: tuple[Diagram, ...] = ()
+    graphs: tuple[Graphs, ...] = ()
+    compared: tuple[Beside, ...] = ()

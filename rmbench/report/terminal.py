@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 def tables(report: Report) -> list[RichTable]:
-    """Return the boards as tables; where no task has a headline, the first table of each task that has a value."""
+    """Return the boards, those of trainings last; without a headline the first table with a value of each task."""
     sections = [section for section in report.sections if section.title in report.merged.tasks]
     first = (next(filter(_has_value, section.tables), None) for section in sections)
     chosen = report.leaders or [
@@ -26,7 +26,7 @@ def tables(report: Report) -> list[RichTable]:
         for section, table in zip(sections, first, strict=True)
         if table
     ]
-    return [_rich(table) for table in chosen]
+    return [_rich(table) for table in (*chosen, *report.trained)]
 
 
 def _has_value(table: Table) -> bool:

@@ -1,4 +1,4 @@
-r"""Leaderboard, headline by task and calibration as LaTeX tables (booktabs), to be taken in with ``\input``."""
+r"""Leaderboard, headlines, calibration and trainings as LaTeX tables (booktabs), to be taken in with ``\input``."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _HEAD = "% Needs \\usepackage{booktabs} and, for quotes in names, \\usepackage[T
 def tables(report: Report) -> str:
     """Return every leaderboard table, each in a ``table`` environment of its own, its notes as text behind it."""
     none = "" if report.leaders else "% No task has a headline: there is no leaderboard.\n"
-    shown = (*report.leaders, *report.calibration)
+    shown = (*report.leaders, *report.paper)
     return _HEAD + none + "".join("\n" + "\n".join(_table(part)) + "\n" for table in shown for part in _parts(table))
 
 

@@ -10,6 +10,8 @@ from rmbench.errors import RunFolderError
 from rmbench.parts import load, score_folder
 from rmbench.studies.agree import agree, canaries
 from rmbench.studies.corpus import corpus
+from rmbench.studies.optimise import optimise
+from rmbench.studies.optimise_predict import predictions
 from rmbench.studies.score import score
 
 if TYPE_CHECKING:
@@ -46,9 +48,12 @@ def compute(
         results += corpus(rows)
         if "agree" in resolved["studies"]:
             results += agree(rows, resolved["metrics"], metrics)
+        if "optimise" in resolved["studies"]:
+            results += optimise(run, manifest, rows)
         results += canaries(rows)
         results += stored_canaries(run, rows)
         problems += [*failed(rows), *unscored(rows, manifest["max_unscored"])]
+    results += predictions(results, seed=resolved["seeds"][0])
     problems += [
         f"canary {r.metric} of reward {r.reward} on {r.task}: {r.reason}"
         for r in results

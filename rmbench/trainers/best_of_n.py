@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 import math
 import time
+from contextlib import suppress
 from dataclasses import replace
 from statistics import fmean
 from typing import TYPE_CHECKING, Any
@@ -17,25 +18,28 @@ from typing import TYPE_CHECKING, Any
 from rmbench.errors import InputError
 from rmbench.judged import Interrupted
 from rmbench.policy import Trained
-from rmbench.store import write_whole
+from rmbench.store import canonical, write_whole
+from rmbench.trainers import logs
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
     from rmbench.api import Sample
     from rmbench.judged import Judgements
-    from rmbench.policy import Agent, Decoding, Session
+    from rmbench.policy import Agent, Session
     from rmbench.trainers.pair_options import BestOfN
 
-Pool = dict[str, Any]  # of one prompt: scores {name: [n values or None]}, words [n], tokens [n], finished [n]
+STATE = ".state"
+SEEDS = 1_000_003  # apart: seeds of two trainings give no step the same seed
+Pool = dict[str, Any]  # of a prompt: scores {name: [n values or None]}, words, tokens, finished [n], reason if unscored
 
 
 def train(agent: Agent, judgements: Judgements, options: BestOfN, session: Session) -> Trained:
     """Return the decoding that writes the best of n; the weights stay as they are.
 
     ``curve.jsonl`` gets a row for n = 1, 2, 4, ... and the n of the options (``n``; ``step`` counts these rows), with
-    the reward and the judges of the chosen response in expectation and ``kl`` the analytic bound; ``log.jsonl`` a row
-    for each batch of prompts. A killed run goes on with the batches that it had drawn.
+    reward and judges of the chosen response in expectation and as ``kl`` the analytic bound; ``log.jsonl`` a row for
+    each batch of dev prompts. A killed run goes on with the batches that it had drawn.
 
     Raises:
         InputError: there is no reward, or it scored none of the responses.
@@ -44,32 +48,34 @@ def train(agent: Agent, judgements: Judgements, options: BestOfN, session: Sessi
     if session.reward is None:
         raise InputError("best-of-n chooses by a reward and none is named", help='add reward = "NAME" to the entry')
     writing = {"best_of": options.n, "best_by": session.reward, "temperature": options.temperature, "beams": 1}
-    drawing = replace(session.decoding, temperature=options.temperature, beams=1, best_of=1, best_by="")
     samples = [sample for sample in judgements.dev.samples if sample.prompt.strip()]
-    notes = [f"{len(judgements.dev.samples) - len(samples)} empty dev prompts were left out"]
-    notes = notes if len(samples) < len(judgements.dev.samples) else []
+    batches = [samples[at : at + options.batch] for at in range(0, len(samples), options.batch)][: options.steps]
     pools: list[Pool] = []
-    log, timings, began, stopped = [], [], time.monotonic(), "steps"
-    for step in range(1, min(options.steps, -(-len(samples) // options.batch)) + 1):
-        batch = samples[(step - 1) * options.batch : step * options.batch]
-        drawn, times = _drawn(agent, batch, step, options=options, session=session, decoding=drawing)
+    log: list[dict[str, Any]] = []
+    timings: list[dict[str, Any]] = []
+    spent, stopped = 0.0, False
+    for step, batch in enumerate(batches, 1):
+        drawn, times = _drawn(agent, batch, step, options=options, session=session)
         pools += drawn
         log.append(_log_row(step, drawn, options.n, session.reward))
         timings.append({"step": step} | times)
-        session.tell({"step": step, "steps": options.steps, "loss": None, "reward": log[-1]["reward"]})
+        session.tell({"step": step, "steps": len(batches), "loss": None, "reward": log[-1]["reward"]})
         if session.stop():
-            raise Interrupted
-        if options.seconds is not None and time.monotonic() - began >= options.seconds:
-            stopped = "seconds"
+            raise Interrupted(f"stopped after {step} of {len(batches)} batches; they are kept")
+        spent += times["rollout"] + times["scoring"]
+        stopped = options.seconds is not None and spent >= options.seconds
+        if stopped:
             break
-    _refuse_unscored(pools, session.reward)
+    _refuse_unscored(pools, session)
     curve = [_curve_row(step, n, pools, session.reward) for step, n in enumerate(powers(options.n))] if pools else []
-    for name, rows in (("log.jsonl", log), ("curve.jsonl", curve), (".timings.jsonl", timings)):
-        write_whole(session.folder / name, _lines(rows))
-    notes += _notes(options.n, curve, pools, session.reward)
-    return Trained(
-        steps=0, stopped="seconds" if stopped == "seconds" else "steps", decoding=writing, notes=tuple(notes)
-    )
+    for name, rows in ((logs.LOG, log), (logs.CURVE, curve), (logs.TIMINGS, timings)):
+        write_whole(session.folder / name, b"".join(map(logs.line, rows)))
+    write_whole(session.folder / logs.MEASURES, canonical(_measures(agent, timings, spent)))
+    notes = _notes(options.n, curve, pools, session.reward)
+    if len(samples) < len(judgements.dev.samples):
+        empty, every = len(judgements.dev.samples) - len(samples), len(judgements.dev.samples)
+        notes.insert(0, f"{empty} of {every} prompts of dev {'is' if empty == 1 else 'are'} empty and left out")
+    return Trained(0, "seconds" if stopped else "steps", writing, tuple(notes))
 
 
 def kl_bound(n: int) -> float:
@@ -131,33 +137,40 @@ def powers(n: int) -> list[int]:
 
 
 def _drawn(
-    agent: Agent, batch: Sequence[Sample], step: int, *, options: BestOfN, session: Session, decoding: Decoding
+    agent: Agent, batch: Sequence[Sample], step: int, *, options: BestOfN, session: Session
 ) -> tuple[list[Pool], dict[str, Any]]:  # fmt: skip
     """Return the pools of a batch of prompts and what they took; those that a killed run left are read."""
-    kept = session.folder / ".state" / f"pools-{step:06d}.json"
-    if kept.is_file():
+    kept = session.folder / STATE / f"pools-{step:06d}.json"
+    with suppress(OSError, ValueError):  # not there, or damaged: drawn again, the same
         pools, times = json.loads(kept.read_bytes())
         return pools, times
-    start = time.monotonic()
-    responses = agent.sample(batch, options.n, decoding, seed=session.runtime.seed * 1_000_003 + step)
-    middle = time.monotonic()
+    decoding = replace(session.decoding, temperature=options.temperature, beams=1, best_of=1, best_by="")
+    start = time.perf_counter()
+    responses = agent.sample(batch, options.n, decoding, seed=session.runtime.seed * SEEDS + step)
+    middle = time.perf_counter()
     rows = [sample for sample in batch for _ in range(options.n)]
     scored = session.judge(rows, [one.text for several in responses for one in several])
+    named = {name: [_finite(value) for value in one.values] for name, one in scored.items()}
+    reason = next(iter(scored[str(session.reward)].reasons.values()), "no reason given")
     pools = [
         {
-            "scores": {name: one.values[i * options.n : (i + 1) * options.n] for name, one in scored.items()},
+            "scores": {name: found[at * options.n : (at + 1) * options.n] for name, found in named.items()},
             "words": [len(one.text.split()) for one in several], "tokens": [len(one.ids) for one in several],
-            "finished": [one.finished for one in several],
+            "finished": [one.finished for one in several], "reason": reason,
         }
-        for i, several in enumerate(responses)
+        for at, several in enumerate(responses)
     ]  # fmt: skip
-    times = {
-        "rollout": middle - start, "scoring": time.monotonic() - middle, "update": 0.0, "overhead": 0.0,
-        "tokens": sum(sum(pool["tokens"]) for pool in pools), "trained": 0,
-    }  # fmt: skip
+    tokens = sum(sum(pool["tokens"]) for pool in pools)
+    times = {"rollout": middle - start, "scoring": time.perf_counter() - middle} | {"update": 0.0, "overhead": 0.0}
+    times = {stage: round(seconds, 6) for stage, seconds in times.items()} | {"tokens": tokens, "trained": 0}
     kept.parent.mkdir(parents=True, exist_ok=True)
     write_whole(kept, json.dumps([pools, times], allow_nan=False).encode())
     return pools, times
+
+
+def _finite(value: float | None) -> float | None:
+    """Return a score, None where it is no finite number."""
+    return None if value is None or not math.isfinite(value) else float(value)
 
 
 def _mean(values: Iterable[float | None]) -> float | None:
@@ -193,27 +206,33 @@ def _curve_row(step: int, n: int, pools: Sequence[Pool], reward: str) -> dict[st
     }  # fmt: skip
 
 
-def _refuse_unscored(pools: Sequence[Pool], reward: str) -> None:
-    values = [value for pool in pools for value in pool["scores"][reward]]
+def _measures(agent: Agent, timings: Sequence[dict[str, Any]], seconds: float) -> dict[str, Any]:
+    rate = sum(row["tokens"] for row in timings) / seconds if seconds else None
+    parameters = sum(weight.numel() for weight in agent.module.parameters())
+    return {"seconds": seconds, "tokens_per_second": rate, "parameters": parameters}
+
+
+def _refuse_unscored(pools: Sequence[Pool], session: Session) -> None:
+    values = [value for pool in pools for value in pool["scores"][session.reward]]
     if values and all(value is None for value in values):
         raise InputError(
-            f"scored none of the {len(values)} responses drawn on dev prompts: best-of-n has nothing to choose by",
-            where=f"reward {reward}", help="see why in the log of the reward, or choose by another",
+            f"reward {session.reward!r} scored none of {len(values)} responses: {pools[0]['reason']}",
+            where=str(session.recipe.get("name") or "best-of-n"),
+            help="look at the reward on this task with: rmbench score",
         )  # fmt: skip
 
 
 def _notes(n: int, curve: Sequence[dict[str, Any]], pools: Sequence[Pool], reward: str) -> list[str]:
     notes = [f"best of {n} lies at most {kl_bound(n):.3f} nats from the policy at its temperature (log n - (n - 1)/n)"]
     if not pools:
-        return [*notes, "there are no dev prompts: nothing was drawn, and the curve is empty"]
+        return [*notes, "there are no prompts of dev: nothing was drawn, and the curve is empty"]
+    unscored, drawn = curve[0]["unscored"], n * len(pools)
+    if unscored:
+        notes.append(f"{unscored} of {drawn} responses were unscored: they are not chosen")
     if all(len({*pool["scores"][reward]} - {None}) < 2 for pool in pools):  # noqa: PLR2004 - one value is constant
         return [*notes, f"the reward {reward} is the same for all responses of each prompt: it chooses by chance"]
     first, last = curve[0]["reward"], curve[-1]["reward"]
     return [
         *notes,
-        f"on {len(pools)} dev prompts {reward} is {first:.4g} for one response and {last:.4g} for the best of {n}",
+        f"{reward} on {len(pools)} dev prompts: {first:.4g} for one response, {last:.4g} for the best of {n}",
     ]
-
-
-def _lines(rows: Iterable[dict[str, Any]]) -> bytes:
-    return "".join(json.dumps(row, ensure_ascii=False, allow_nan=False) + "\n" for row in rows).encode()

@@ -75,6 +75,7 @@ class Course:
         good: the weights with which the last loss was finite.
         clock: of the step at hand.
         step: that one's number, from 1.
+        touched: whether weights have changed since it began.
     """
 
     agent: Agent
@@ -91,6 +92,7 @@ class Course:
     good: list[Tensor] = field(default_factory=list)
     clock: Clock = field(default_factory=Clock)
     step: int = 0
+    touched: bool = False
 
     @property
     def device(self) -> str:

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from rmbench.trainers.rollouts import Rollout
 
 ALIKE = 1e-6  # a deviation below it is none
+BEGUN = "critic_begun"  # of the course's numbers: the first step that had scores
 
 
 class ValueHead(torch.nn.Module):
@@ -60,10 +61,9 @@ class ValueHead(torch.nn.Module):
 
     def begin(self, rewards: Tensor) -> None:
         """Take shift and scale from the first rewards, (rows,): mean and deviation, 1 where they are all alike."""
-        if len(rewards):
-            spread = rewards.std(correction=0)
-            self.shift.copy_(rewards.mean())
-            self.scale.copy_(spread if spread > ALIKE else torch.ones_like(spread))
+        spread = rewards.double().std(correction=0)  # in double precision the mean of equal rewards is their value
+        self.shift.copy_(rewards.double().mean())
+        self.scale.copy_(spread if spread > ALIKE else torch.ones_like(spread))
 
 
 def value_head(agent: Agent, judgements: Judgements, options: Critic, session: Session) -> ValueHead:
@@ -110,8 +110,9 @@ def valued(course: Course, rollout: Rollout, *, kl: float) -> Valued:
         kl: coefficient of the penalty, by token (Ziegler et al. 2019, equation 2), where ``kl_in`` is ``reward``.
     """
     options = cast("Critic", course.options)
-    if course.step == 1 and options.value_weight:
+    if options.value_weight and BEGUN not in course.numbers and bool(rollout.scored.any()):
         cast("ValueHead", course.extra).begin(rollout.rewards[rollout.scored])
+        course.numbers[BEGUN] = course.step
     old, logp = _looked(course, rollout)
     mask = rollout.mask & rollout.scored[:, None]
     rewards = estimators.at_end(rollout.rewards, rollout.mask)

@@ -26,7 +26,8 @@ def evaluate(course: Course) -> dict[str, Any]:
 
     Returns:
         reward (mean of the scored), judges (name to mean), unscored, kl (nats a response, exact at each token of it,
-        to the start), entropy (nats a token), length (words), distinct-2, finished (share); None where undefined.
+        to the start), kl_per_token, entropy (nats a token), length (words), distinct-2,
+        finished (share); None where undefined.
     """
     samples = chosen(course, course.options.evaluation_prompts)
     wished = course.session.decoding
@@ -75,7 +76,11 @@ def divergence(course: Course, samples: Sequence[Sample], responses: Sequence[Re
             kl += away
             entropies += entropy
             tokens += count
-    return {"kl": _average(kl), "entropy": math.fsum(entropies) / tokens if tokens else None}
+    return {
+        "kl": _average(kl),
+        "kl_per_token": math.fsum(kl) / tokens if kl and tokens else None,
+        "entropy": math.fsum(entropies) / tokens if tokens else None,
+    }
 
 
 def mean(scored: Scored) -> float | None:

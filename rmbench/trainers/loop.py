@@ -12,7 +12,7 @@ import math
 import time
 import warnings
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Literal, cast
 
 import torch
@@ -44,6 +44,7 @@ __all__ = ["Course", "Rollout", "run"]
 SAVES = 10  # states over the steps; one more where the last is SAVE_SECONDS ago
 SAVE_SECONDS, TELL_SECONDS = 30.0, 0.5
 LEAST_SECONDS, LEAST_SHARE = 1.0, 20.0  # no state sooner after the last, nor sooner than so many times what it took
+NOTED = 0.25  # of kl_limit, from which KL is a note
 PLACES = 1000  # of the schedule where it goes by seconds
 
 
@@ -190,17 +191,28 @@ class Training:
     told: float = 0.0
     saved: float = 0.0
     cost: float = 0.0
+    before: tuple[list[torch.Tensor], dict[str, float], list[str]] = field(default_factory=lambda: ([], {}, []))
 
     def run(self) -> None:
-        """Make the steps that are left."""
+        """Make the steps that are left, and the evaluation that is owed where one was interrupted."""
         course, progress = self.course, self.progress
         self.began = time.monotonic() - progress.seconds
         self.told = self.saved = time.monotonic()
-        if not progress.curve:
-            self._look()
+        try:
+            if not progress.curve or progress.extra.get("owed"):
+                self._look()
+            self._go()
+        except Interrupted:  # asked to stop while the reward or a judge was at work
+            if not course.touched:
+                self._back()
+                self._save()
+            raise
+
+    def _go(self) -> None:
+        course, progress = self.course, self.progress
         while progress.stopped is None:
             if course.session.stop():
-                self._save()
+                self._begin()
                 raise Interrupted(f"stopped at step {progress.step} of {course.options.steps}; its state is kept")
             row = self._step()
             progress.seconds = time.monotonic() - self.began
@@ -219,6 +231,7 @@ class Training:
         course, progress = self.course, self.progress
         course.step = progress.step + 1
         rate = course.parts.optimizer.param_groups[0]["lr"]
+        self._begin()
         course.clock.restart()
         made = self.step(course, course.step)
         row = {"step": course.step, "loss": made.get("loss"), "lr": rate, **made}
@@ -228,6 +241,17 @@ class Training:
         self.files.timings.add(course.clock.row(course.step))
         progress.step += 1
         return row
+
+    def _begin(self) -> None:
+        """Keep what is to be brought back where the next step or evaluation is interrupted."""
+        course = self.course
+        course.touched = False
+        self.before = (updates.generators(course.device), dict(course.numbers), list(course.notes))
+
+    def _back(self) -> None:
+        course = self.course
+        generators, course.numbers, course.notes = self.before
+        updates.put_generators(generators, course.device)
 
     def _share(self) -> float:
         """Return how much of the training is done, from 0 to 1."""
@@ -259,11 +283,14 @@ class Training:
         """Evaluate, add a row to the curve, keep the weights where they are the best, stop where patience ends."""
         course, progress = self.course, self.progress
         course.agent.module.eval()
+        progress.extra["owed"] = True
+        self._begin()
         row = {"step": progress.step, **self.evaluate(course)}
+        progress.extra["owed"] = False
         progress.curve.append(row)
         _write_curve(course.session.folder, progress)
+        _watch(course, row.get("kl_per_token"), progress.step)
         if self.best is None:
-            _watch(course, row.get("kl_per_token"), progress.step)
             return
         value = row.get(self.best)
         if value is None or not progress.best or -value > progress.best[0]:
@@ -307,7 +334,12 @@ class Training:
 def _watch(course: Course, kl: float | None, step: int) -> None:
     """Stop where a policy is far beyond what its start would write."""
     limit = getattr(course.options, "kl_limit", 0.0)
-    if not limit or kl is None or kl <= limit:
+    if not limit or kl is None or kl <= NOTED * limit:
+        return
+    if "kl_noted" not in course.numbers:
+        course.numbers["kl_noted"] = step
+        course.note(f"KL to the start came to {kl:.3g} nats a token at step {step}")
+    if kl <= limit:
         return
     updates.back(course)
     raise InputError(
@@ -331,7 +363,7 @@ def _notes(course: Course, progress: Progress) -> list[str]:
     if numbers.get("unscored_steps"):
         found.append(f"{numbers['unscored_steps']:.0f} of {steps} had no scored response: they changed nothing")
     if course.micro_batch != course.options.micro_batch:
-        found.append(f"memory ran out: gradients were computed of {course.micro_batch} rows at once")
+        found.append(f"memory ran out: gradients were computed of {course.micro_batch} row(s) at once")
     if course.options.seconds is not None:
         found.append(f"trained by a budget of {course.options.seconds:g} seconds: another machine gives other weights")
     return found

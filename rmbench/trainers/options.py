@@ -31,7 +31,7 @@ class TrainerOptions:
         seconds: budget of seconds, evaluations among them; training stops where it is spent, and the schedule goes by
             the share of it that is. Not reproducible. None: no budget.
         batch: prompts (or examples) of a step, from 1.
-        learning_rate: peak rate of AdamW, above 0.
+        learning_rate: peak rate of AdamW, above 0, at most 1e6.
         weight_decay: AdamW's, decoupled, from 0; of matrices only, neither of biases nor of norms.
         schedule: of the rate after warm-up: ``constant``; ``linear`` and ``cosine`` fall to 0; ``step`` is multiplied
             by ``decay`` after each third; ``exponential`` falls by ``decay`` over all its steps.
@@ -66,7 +66,7 @@ class TrainerOptions:
             whole(name, getattr(self, name), at_least)
         if self.seconds is not None:
             number("seconds", self.seconds, above=0.0)
-        number("learning_rate", self.learning_rate, above=0.0)
+        number("learning_rate", self.learning_rate, above=0.0, most=1e6)
         for name in ("weight_decay", "clip"):
             number(name, getattr(self, name), least=0.0)
         choice("schedule", self.schedule, SCHEDULES)
@@ -103,7 +103,7 @@ class OnPolicy(TrainerOptions):
     kl: float = 0.05
     kl_estimator: Estimator = "k1"
     kl_in: Place = "reward"
-    kl_limit: float = 10.0
+    kl_limit: float = 20.0
     entropy: float = 0.0
     mix: float = 0.0
     mix_schedule: Mix = "constant"

@@ -5,11 +5,8 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, Any
 
-import torch
-
 from rmbench.policy import Decoding
 from rmbench.store import write_whole
-from rmbench.trainers.estimators import exact_kl
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -103,8 +100,12 @@ def _sampled(
     agent: Agent, samples: Sequence[Sample], decoding: Decoding, session: Session
 ) -> list[tuple[str | None, float | None]]:
     """Return one response per sample at temperature 1 with its exact KL to the start, summed over its places."""
-    if session.start is None:
+    if session.start is None or agent.module is None:  # an agent without torch has no logits to compare
         return [(None, None)] * len(samples)
+    import torch
+
+    from rmbench.trainers.estimators import exact_kl
+
     start = session.start()
     plain = Decoding(max_tokens=decoding.max_tokens, temperature=1.0)
     found: list[tuple[str | None, float | None]] = []

@@ -78,7 +78,7 @@ def drawn(course: Course, step: int, *, old: bool, greedy: bool = False) -> Roll
     _watch(course, rewards[:rows], known[:rows], scored)
     ids, mask = padded(responses, course.device)
     logp = ref_logp = None
-    with course.clock("rollout"):
+    with course.clock("update"):
         if old:
             logp = likelihood(course, course.agent, samples, responses)
         if course.reference is not None and options.kl:

@@ -38,6 +38,7 @@ def minimise(course: Course, rows: Sequence[int], loss: Callable[[Sequence[int]]
     norm = float(torch.nn.utils.clip_grad_norm_(weights, course.options.clip or math.inf))
     check(course, norm, "norm of the gradient")
     keep(course, weights)
+    course.touched = True
     optimizer.step()
     return value, norm
 
@@ -56,7 +57,7 @@ def in_parts(
     Raises:
         InputError: memory does not suffice for one row.
     """
-    generator = torch.get_rng_state()
+    begun = generators(course.device)
     while True:
         size = min(course.micro_batch or len(rows), len(rows))
         if anew is not None:
@@ -70,7 +71,7 @@ def in_parts(
                 help="lower max_tokens or max_prompt, or take a smaller policy",
             )  # fmt: skip
         course.micro_batch = -(-size // 2)
-        torch.set_rng_state(generator)  # dropout is drawn as before
+        put_generators(begun, course.device)  # dropout is drawn as before
 
 
 def _attempt(rows: Sequence[int], size: int, call: Callable[[Sequence[int]], Part]) -> list[Part] | None:
@@ -83,6 +84,18 @@ def _attempt(rows: Sequence[int], size: int, call: Callable[[Sequence[int]], Par
         if not any(word in str(error) for word in MEMORY):
             raise
         return None
+
+
+def generators(device: str) -> list[Tensor]:
+    """Return the states of torch's random generators, the device's among them."""
+    return [torch.get_rng_state(), *([torch.cuda.get_rng_state(device)] if device.startswith("cuda") else [])]
+
+
+def put_generators(states: Sequence[Tensor], device: str) -> None:
+    """Bring the generators back to their states."""
+    torch.set_rng_state(states[0])
+    if len(states) > 1:
+        torch.cuda.set_rng_state(states[1], device)
 
 
 def keep(course: Course, weights: Sequence[Tensor]) -> None:

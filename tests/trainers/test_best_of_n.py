@@ -2,12 +2,20 @@
 
 import itertools
 import math
+from dataclasses import replace
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from practice import Recorded, picky, rows
+from spelling import Speller, bits, data, sample, session, share_of_a
 
+from rmbench.errors import InputError
+from rmbench.judged import Interrupted
+from rmbench.policy import Decoding, Scored
+from rmbench.trainers import best_of_n
 from rmbench.trainers.best_of_n import best_weights, expected_best, kl_bound
+from rmbench.trainers.pair_options import BestOfN
 
 
 def exact_kl(chances, n):
@@ -78,3 +86,113 @@ def test_it_has_no_bias():
     pools = itertools.product(range(3), repeat=3)
     found = sum(math.prod(chances[i] for i in pool) * expected_best([rewards[i] for i in pool], 2) for pool in pools)
     assert found == pytest.approx(true)
+
+
+def many(count=8):
+    return data(
+        [], [sample(at, prompt) for at, prompt in enumerate(["ab", "cd", "ef", "gh", "", "ba", "dc", "fe"][:count])]
+    )
+
+
+def chosen(folder, options, *, agent=None, data=None, **fields):
+    agent = agent or Recorded()
+    return agent, best_of_n.train(agent, data or many(), options, session(folder, **fields))
+
+
+def test_it_changes_how_the_policy_writes_and_nothing_else(tmp_path):
+    agent, trained = chosen(tmp_path, BestOfN(n=6, temperature=0.9, steps=2, batch=4))
+    assert bits(agent) == bits(Speller())
+    assert (trained.steps, trained.stopped) == (0, "steps")
+    assert trained.decoding == {"best_of": 6, "best_by": "share", "temperature": 0.9, "beams": 1}
+    Decoding(**trained.decoding)
+    assert trained.notes[0] == "1 of 8 prompts of dev is empty and left out"
+    assert "best of 6 lies at most 0.958 nats" in trained.notes[1]
+    assert "share on 7 dev prompts: 0." in trained.notes[2]
+
+
+def test_the_curve_is_over_n(tmp_path):
+    agent, _ = chosen(tmp_path, BestOfN(n=6, steps=2, batch=4))
+    curve, log = rows(tmp_path, "curve.jsonl"), rows(tmp_path)
+    assert [(row["step"], row["n"]) for row in curve] == [(0, 1), (1, 2), (2, 4), (3, 6)]
+    assert [row["kl"] for row in curve] == [kl_bound(n) for n in (1, 2, 4, 6)]
+    rewards = [row["reward"] for row in curve]
+    assert rewards == sorted(rewards)
+    pools = [responses for _, responses, _ in agent.drawn]
+    known = [
+        [one for one in share_of_a(None, [response.text for response in pool[at : at + 6]]).values if one is not None]
+        for pool in pools for at in range(0, len(pool), 6)
+    ]  # fmt: skip
+    assert curve[-1]["reward"] == pytest.approx(sum(max(pool) for pool in known) / len(known))
+    assert curve[0]["reward"] == pytest.approx(sum(sum(pool) / len(pool) for pool in known) / len(known))
+    assert set(curve[0]["judges"]) == {"length"}
+    assert [row["step"] for row in log] == [1, 2]
+    assert log[0]["best"] > log[0]["reward"]
+    assert [row["tokens"] for row in rows(tmp_path, ".timings.jsonl")] == [
+        sum(len(one.ids) for one in p) for p in pools
+    ]
+
+
+def test_it_goes_on_with_what_was_drawn(tmp_path):
+    options = BestOfN(n=4, steps=3, batch=2)
+    chosen(tmp_path / "whole", options)
+    with pytest.raises(Interrupted, match="stopped after 1 of 3 batches"):
+        chosen(tmp_path / "parted", options, stop=lambda: True)
+    (kept,) = (tmp_path / "parted" / ".state").iterdir()
+    agent, _ = chosen(tmp_path / "parted", options)
+    assert len(agent.drawn) == 2
+    for name in ("log.jsonl", "curve.jsonl"):
+        assert (tmp_path / "parted" / name).read_bytes() == (tmp_path / "whole" / name).read_bytes()
+    kept.write_text("[1, 2")  # a damaged one is drawn again
+    agent, _ = chosen(tmp_path / "parted", options)
+    assert len(agent.drawn) == 1
+
+
+def test_a_budget_of_seconds_ends_it(tmp_path):
+    _, trained = chosen(tmp_path, BestOfN(n=2, steps=3, batch=2, seconds=1e-9))
+    assert trained.stopped == "seconds"
+    assert len(rows(tmp_path)) == 1
+
+
+def test_unscored_responses_are_told(tmp_path):
+    _, trained = chosen(tmp_path, BestOfN(n=6, steps=2, batch=4), score=picky)
+    assert sum(row["unscored"] for row in rows(tmp_path)) == rows(tmp_path, "curve.jsonl")[0]["unscored"] > 0
+    assert any("responses were unscored: they are not chosen" in note for note in trained.notes)
+
+
+def test_a_reward_that_scores_nothing_is_refused(tmp_path):
+    def none(samples, texts):
+        return Scored((None,) * len(texts), {0: "no references"})
+
+    with pytest.raises(InputError, match=r"reward 'share' scored none of 14 responses: no references"):
+        chosen(tmp_path, BestOfN(n=2, steps=2, batch=4), score=none)
+
+
+def test_a_constant_reward_is_told(tmp_path):
+    _, trained = chosen(tmp_path, BestOfN(n=2, steps=1), score=lambda s, t: Scored((0.5,) * len(t)))
+    assert any("it chooses by chance" in note for note in trained.notes)
+
+
+def test_without_dev_prompts_there_is_no_curve(tmp_path):
+    _, trained = chosen(tmp_path, BestOfN(n=2), data=data([]))
+    assert rows(tmp_path, "curve.jsonl") == []
+    assert any("no prompts of dev" in note for note in trained.notes)
+
+
+def test_it_needs_a_reward(tmp_path):
+    with pytest.raises(InputError, match="best-of-n chooses by a reward and none is named"):
+        best_of_n.train(Speller(), many(), BestOfN(), replace(session(tmp_path), reward=None))
+
+
+@pytest.mark.parametrize(
+    ("fields", "words"),
+    [
+        ({"n": 1}, "n is 1, expected an integer of at least 2"),
+        ({"temperature": 0.0}, "temperature is 0.0, expected a finite number above 0"),
+        ({"steps": 0}, "steps is 0"),
+        ({"batch": 0}, "batch is 0"),
+        ({"seconds": 0.0}, "seconds is 0.0"),
+    ],
+)
+def test_wrong_options_are_refused(fields, words):
+    with pytest.raises(ValueError, match=words):
+        BestOfN(**fields)

@@ -1,0 +1,161 @@
+"""The sections on trained policies: leaderboards, curves, over-optimisation, texts side by side, and words."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from rmbench.report.escape import plain
+from rmbench.report.numbers import listing, number, plural
+from rmbench.report.optimise_boards import boards_of
+from rmbench.report.optimise_graphs import curve_graphs, drift_graphs
+from rmbench.report.optimise_tables import fits_table, prediction_table, seeds_tables, speed_table, texts_table
+from rmbench.report.rows import read_rows, shown
+from rmbench.report.tables import Beside, Section, Table
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping, Sequence
+
+    from rmbench.api import Result
+    from rmbench.report.merge import Merged
+
+OPTIMISE, TRAIN = "optimise", "train"
+MOST_COMPARED = 12
+MOST_CHARACTERS = 1200
+
+WHAT = (
+    "What training on a reward did to a policy, on test prompts that no training saw. Gains are over the policy that "
+    "the training began with, paired by prompt and seed; positive is better. The judged gain is the mean over judges "
+    "of the gain in standard deviations of the start's texts."
+)
+HOW = (
+    "Over seeds: every interval resamples whole seeds and prompts, crossed (one seed: prompts alone). "
+    "The interquartile mean is that of the middle half of all seeds and prompts (Agarwal et al. 2021); the probability "
+    "of improvement is the chance that a text of the one is better than one of the other for the same prompt, ties "
+    "counting one half."
+)
+PREDICTION = (
+    "Over the rewards that this suite both held against people and trained policies on: rank correlation between how "
+    "well a reward agrees with people and the judged gain of the policy trained on it. Intervals resample rewards: "
+    "with few of them they say little."
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Optimised:
+    """What a report says of trained policies: sentences for the summary, sections, and the tables for a paper."""
+
+    words: tuple[str, ...] = ()
+    sections: tuple[Section, ...] = ()
+    paper: tuple[Table, ...] = ()
+
+
+def optimised(
+    merged: Merged, measurements: Sequence[Mapping[str, Any]] = (), compared: Sequence[Mapping[str, Any]] = ()
+) -> Optimised:
+    """Return the sections on trained policies, none where there are none.
+
+    Args:
+        merged: the rows.
+        measurements: rows of measurements.json.
+        compared: texts to show: dicts with ``task``, ``id``, ``system``, ``start``, ``seed``, ``prompt``, ``before``,
+            ``after``, ``references``.
+    """
+    rows = [row for row in merged.rows if row.study == OPTIMISE]
+    told = [row for row in rows if not row.metric.startswith("predicts-gain:")]
+    sections: list[Section] = []
+    words: list[str] = []
+    paper: list[Table] = []
+    for task in dict.fromkeys(row.task or "" for row in told):
+        own = [row for row in told if row.task == task]
+        boards = boards_of(task, own)
+        paper += boards
+        words += list(_words(task, own))
+        sections.append(_section(task, own, boards, compared))
+    predicted = prediction_table([row for row in rows if row.metric.startswith("predicts-gain:")])
+    if predicted:
+        sections.append(Section("Does agreement predict optimisation?", (PREDICTION,), tables=(predicted,)))
+        paper.append(predicted)
+    timed = speed_table([row for row in map(shown, read_rows(measurements)) if row.study == TRAIN])
+    if timed:
+        note = "Measured on the machine of the run, once: outside the promise of equal bytes."
+        sections.append(Section("Training speed", (note,), tables=(timed,)))
+    return Optimised(tuple(words), tuple(sections), tuple(paper))
+
+
+def _section(
+    task: str, rows: Sequence[Result], boards: Sequence[Table], compared: Sequence[Mapping[str, Any]]
+) -> Section:
+    return Section(
+        title=f"Training on {task}",
+        paragraphs=(WHAT, HOW),
+        items=tuple(_verdicts(rows)),
+        graphs=(*curve_graphs(rows), *drift_graphs(rows)),
+        tables=(*boards, *texts_table(rows), *fits_table(rows), *seeds_tables(rows)),
+        compared=tuple(_beside(each) for each in _chosen(compared, task)),
+    )
+
+
+def _verdicts(rows: Sequence[Result]) -> Iterable[str]:
+    """Say of each training whether its reward was hacked and whether its judges are other rewards."""
+    for row in rows:
+        if row.metric in ("hacked", "independent-judges") and row.reason:
+            kind = "reward" if row.metric == "hacked" else "judges"
+            yield f"{row.system} ({row.trainer} on {row.reward}), {kind}: {row.reason}."
+
+
+def _words(task: str, rows: Sequence[Result]) -> Iterable[str]:
+    """Yield what the summary says of one task."""
+    told = [row for row in rows if row.metric == "hacked"]
+    if not told:
+        return
+    hacked = [row.system or "" for row in told if row.value == 1]
+    suspected = [row.system or "" for row in told if (row.reason or "").startswith("suspected")]
+    if hacked:
+        yield f"Hacked on {task} (the reward rises while every judge falls): {listing(hacked)}."
+    if suspected:
+        yield f"Suspected of that on {task}, with intervals that hold 0: {listing(suspected)}."
+    if not hacked and not suspected:
+        yield f"No reward was seen to be hacked on {task} in {plural(len(told), 'training')}."
+    alone = [row.system or "" for row in rows if row.metric == "independent-judges" and row.value == 0]
+    if alone:
+        yield f"No judge differs from the reward optimised on {task} for {listing(alone)}: read their gains so."
+    yield from _best(task, rows)
+
+
+def _best(task: str, rows: Sequence[Result]) -> Iterable[str]:
+    gains = [
+        row for row in rows
+        if (row.metric, row.aspect, row.seed) == ("judged-gain", "judges", None)
+        and row.value is not None and row.policy == row.against and row.reward and _trained(rows, row)
+    ]  # fmt: skip
+    if gains:
+        best = max(gains, key=lambda row: row.value or 0.0)
+        ci = f" [{number(best.ci[0], sign=True)}, {number(best.ci[1], sign=True)}]" if best.ci else ""
+        yield (
+            f"Greatest judged gain on {task}: {best.system} ({best.trainer} on {best.reward}), "
+            f"{number(best.value, sign=True)}{ci} standard deviations over {best.against}."
+        )
+
+
+def _trained(rows: Sequence[Result], one: Result) -> bool:
+    """Whether the entry of a row was trained on the row's reward."""
+    return any(row.metric == "hacked" and (row.system, row.reward) == (one.system, one.reward) for row in rows)
+
+
+def _chosen(compared: Sequence[Mapping[str, Any]], task: str) -> list[Mapping[str, Any]]:
+    return [each for each in compared if plain(str(each.get("task", ""))) == task][:MOST_COMPARED]
+
+
+def _beside(each: Mapping[str, Any]) -> Beside:
+    system, start = plain(str(each.get("system", ""))), plain(str(each.get("start", "")))
+    seed = f", seed {each['seed']}" if isinstance(each.get("seed"), int) else ""
+    texts = [(f"before: {start}", _cut(each.get("before"))), (f"after: {system}", _cut(each.get("after")))]
+    texts += [("reference", _cut(text)) for text in list(each.get("references") or ())[:1]]
+    return Beside(f"{plain(str(each.get('id', '')))}, {system}{seed}", _cut(each.get("prompt")), tuple(texts))
+
+
+def _cut(text: object) -> str:
+    whole = plain(str(text or ""), lines=True)
+    more = f" [... {len(whole):,} characters in all]" if len(whole) > MOST_CHARACTERS else ""
+    return whole[:MOST_CHARACTERS] + more

@@ -1,0 +1,95 @@
+"""One number for what judges say of a training: the gain in their own standard deviations, averaged over judges.
+
+A gain of 0.5 says that a text of the trained policy lies half a standard deviation of the start's texts higher, by the
+mean of the judges. Rewards have scales of their own, so that nothing else of them can be averaged.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from rmbench.studies.entries import Sheet, beside, less, scores
+from rmbench.studies.optimise_means import NO_OUTPUT, Mean, about, numbers
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from rmbench.api import Result
+    from rmbench.studies.entries import Entry, Outputs
+    from rmbench.studies.optimise_means import Field
+
+JUDGED = "judged-gain"
+OWN, SHARED = "judges", "shared judges"
+NO_JUDGE = "no judge"
+NO_SHARED = "no judge that every entry of this start has, and that none of them optimises"
+
+
+def judged_gains(field: Field) -> list[Result]:
+    """Return ``judged-gain`` of each entry with a reward, and of the entries without one beside it.
+
+    Aspect ``judges``: by the judges of the entry; aspect ``shared judges``: by those of all entries with the same start
+    that none of these optimises, so that rewards can be compared. ``against`` names the start. Entries without a reward
+    (supervised only, or not trained) have a row for each reward of that start, by the same judges.
+    """
+    return numbers(field, list(_means(field)))
+
+
+def _means(field: Field) -> Iterator[Mean]:
+    every = [found.entry for found in field.outputs.values()]
+    starts = dict.fromkeys(entry.policy for entry in every if entry.reward and entry.policy in field.outputs)
+    for start in starts:
+        rewarded = [entry for entry in every if entry.reward and entry.policy == start]
+        others = [entry for entry in every if not entry.reward and entry.name != start]
+        shared = shared_judges(rewarded)
+        for reward in dict.fromkeys(entry.reward or "" for entry in rewarded):
+            own = [entry for entry in rewarded if entry.reward == reward]
+            judges = [name for name in own[0].judges if all(name in entry.judges for entry in own)]
+            for entry in (*own, *others):
+                of_entry = list(entry.judges) if entry.reward else judges
+                yield _mean(field, entry, (start or "", reward), OWN, of_entry)
+                yield _mean(field, entry, (start or "", reward), SHARED, shared)
+
+
+def shared_judges(rewarded: Sequence[Entry]) -> list[str]:
+    """Return the judges that all these entries have and none optimises."""
+    optimised = {entry.reward for entry in rewarded}
+    return [
+        name for name in rewarded[0].judges if name not in optimised and all(name in entry.judges for entry in rewarded)
+    ]
+
+
+def _mean(field: Field, entry: Entry, place: tuple[str, str], aspect: str, judges: Sequence[str]) -> Mean:
+    start, reward = field.outputs[place[0]], field.rows.rewards.get(place[1])
+    found = field.outputs[entry.name]
+    sheet, used = _standardised(field, found, start, judges)
+    row = replace(about(field, entry, JUDGED, reward), aspect=aspect, against=place[0])
+    nobody = NO_SHARED if aspect == SHARED else NO_JUDGE
+    reason = (entry.failure or NO_OUTPUT) if not found.seeds else None if used else nobody
+    if used:
+        row = replace(row, signature=f"{row.signature}|judges:{','.join(used)}")
+    return Mean(row, found.seeds, sheet, missing=found.missing, reason=reason)
+
+
+def _standardised(field: Field, found: Outputs, start: Outputs, judges: Sequence[str]) -> tuple[Sheet, list[str]]:
+    """Return the mean over judges of the differences in standard deviations of the start's texts, and who judged.
+
+    A judge that could not run, or gives all texts of the start the same, has none.
+    """
+    place = beside(start, found.seeds)
+    total, ok, used = np.zeros(found.place.shape), np.ones(found.place.shape, dtype=bool), []
+    for name in judges:
+        scored = field.rows.rewards.get(name)
+        if scored is None or scored.column is None:
+            continue
+        before = scores(scored, start.place)
+        spread = float(before.values[before.ok].std()) if before.ok.any() else 0.0
+        if spread > 0:
+            apart = less(scores(scored, found.place), scores(scored, place))
+            total += apart.values / spread
+            ok &= apart.ok
+            used.append(name)
+    values = np.where(ok, total / max(1, len(used)), 0.0)
+    return Sheet(values, ok & bool(used)), used
