@@ -280,7 +280,7 @@ def with_options(
 ) -> tuple[dict[str, Any], list[tuple[str, str, Any]]]:
     """Return the suite with the command line's options of its policies, and the options that are of other things.
 
-    An option is the trainer's where the trainer has one of that name, else the policy's; a path is relative to ``base``.
+    An option is the trainer's where it has one of that name, else the policy's; a path is relative to ``base``.
     """
     new, rest = dict(given), []
     for name, key, value in placed:

@@ -259,7 +259,15 @@ def test_a_reward_that_fails_gives_none_with_its_reason(home):
 def test_an_interrupted_training_goes_on_where_it_was(home, done, how):
     out = home / f"cut-{how.name}"
     text = SUITE.replace('judges = ["rouge-1"]', 'judges = ["rouge-1"]\ntrainer_options = { wait = 0.4 }')
-    words = [sys.executable, "-m", "rmbench.cli.main", "run", str(suite(home, text, f"{how.name}.toml")), "--out", str(out)]
+    words = [
+        sys.executable,
+        "-m",
+        "rmbench.cli.main",
+        "run",
+        str(suite(home, text, f"{how.name}.toml")),
+        "--out",
+        str(out),
+    ]
     environment = {**os.environ, "PYTHONPATH": str(home / "plugins"), "RMBENCH_CACHE": str(home / "cache")}
     process = subprocess.Popen(words, cwd=home, env=environment, stderr=subprocess.PIPE, text=True)
     mark = out / "training" / "up" / "seed-1" / ".state" / "step"

@@ -19,6 +19,7 @@ from rmbench.builtin import (
     overlap,
     policies,
     rouge,
+    toy,
     trainers,
     words,
 )
@@ -28,7 +29,7 @@ from rmbench.builtin import (
 def rmbench_rewards() -> Sequence[Reward]:
     """Give the built-in rewards, the null rewards among them."""
     models = (hf, hf_likelihood, hf_dpo, embedding)
-    mine = (rouge, overlap, words, combine, ensemble, *models, fitted, nulls)
+    mine = (rouge, overlap, words, combine, ensemble, *models, fitted, toy, nulls)
     return [reward for module in mine for reward in module.REWARDS]
 
 
@@ -41,7 +42,7 @@ def rmbench_reward_models() -> Sequence[RewardModel]:
 @hookimpl
 def rmbench_policies() -> Sequence[Policy]:
     """Give the policies that can be made or loaded here."""
-    return list(policies.POLICIES)
+    return [*policies.POLICIES, *toy.POLICIES]
 
 
 @hookimpl

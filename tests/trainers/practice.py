@@ -29,7 +29,10 @@ class Recorded(Speller):
 def picky(samples, texts):
     """The share of the letter a, with nothing for texts that begin with b and NaN for those with c."""
     plain = share_of_a(samples, texts).values
-    values = [None if text[:1] == "b" else float("nan") if "c" in text else one for text, one in zip(texts, plain, strict=True)]
+    values = [
+        None if text[:1] == "b" else float("nan") if "c" in text else one
+        for text, one in zip(texts, plain, strict=True)
+    ]
     return Scored(tuple(values), {})
 
 
