@@ -5,10 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from rmbench.report.graphs import draw_graphs
-
 from rmbench.report import read_run
 from rmbench.report.escape import markdown
+from rmbench.report.graphs import draw_graphs
 from rmbench.report.markdown import table_lines
 from rmbench.report.model import build
 
