@@ -165,9 +165,10 @@ class Trainings:
         return {
             **training_words.named(entry, self.plan.seed), "folder": str(folder), "recipe": dict(recipe),
             "sha256": dict(entry.sha256), "weights": self._weights(entry, job.seed), "begins": entry.start is not None,
+            "kept": not entry.contents,  # what a folder of the user's holds is not copied
             "reward": entry.reward, "judges": list(dict.fromkeys(asked)),
             "test": limits if entry.task.name in self.sources else None,
-            "runtime": asdict(replace(self.runtime, seed=job.seed)),
+            "runtime": asdict(replace(self.runtime, seed=job.seed, dtype="float32")),  # small steps are lost in bfloat16
         }  # fmt: skip
 
     def _weights(self, entry: Entry, seed: int) -> str | None:

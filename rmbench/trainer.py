@@ -218,9 +218,7 @@ def _trained(work: Work, session: Session) -> Trained:
     trained = _called(lambda: trainer.train(agent, work.data, work.trainer_given, session))
     if not isinstance(trained, Trained):
         raise TypeError(f"train returned {type(trained).__name__}, expected Trained")
-    _called(lambda: agent.save(work.folder))
-    config = object_of(work.folder / CONFIG, "the configuration that save wrote")
-    write_whole(work.folder / CONFIG, canonical({**config, RECIPE: dict(work.message["recipe"])}))
+    _keep(work, agent)
     told = {"steps": trained.steps, "stopped": trained.stopped, "decoding": dict(trained.decoding)}
     write_whole(mark, canonical({**told, "notes": list(trained.notes)}))
     return trained
@@ -229,10 +227,20 @@ def _trained(work: Work, session: Session) -> Trained:
 def _agent(work: Work, trained: Trained) -> Agent:
     """Return the policy as it is after its training, read from its folder."""
     if work.trainer is None:
-        return work.start()
+        agent = work.start()
+        if work.message["kept"]:
+            _keep(work, agent)
+        return agent
     given = replace(work.given, **trained.decoding)
-    agent: Agent = _called(lambda: work.policy.load(work.folder, given, work.runtime))
-    return agent
+    made: Agent = _called(lambda: work.policy.load(work.folder, given, work.runtime))
+    return made
+
+
+def _keep(work: Work, agent: Agent) -> None:
+    """Save a policy, with what it is in its config.json."""
+    _called(lambda: agent.save(work.folder))
+    config = object_of(work.folder / CONFIG, "the configuration that save wrote")
+    write_whole(work.folder / CONFIG, canonical({**config, RECIPE: dict(work.message["recipe"])}))
 
 
 def checked(message: Mapping[str, Any]) -> dict[str, Any]:

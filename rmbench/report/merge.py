@@ -97,7 +97,8 @@ def _distinct(runs: list[RunCard]) -> list[RunCard]:
 def label_of(signature: str | None, task: str | None) -> str | None:
     """Return the part of a signature that names the task, such as ``summeval@1#b3335a80``."""
     parts = (signature or "").split("|")
-    return next((part for part in parts if task and part.startswith(f"{task}@")), None)
+    mine = (part for part in parts if task and part.startswith(f"{task}@"))
+    return next((part for part in mine if "#" in part), None)  # a reward may have the task's name
 
 
 def _check_versions(runs: list[RunCard], rows: list[tuple[Result, ...]], *, allow_versions: bool) -> tuple[str, ...]:
