@@ -46,8 +46,9 @@ facts it cannot know.""",
 HOW = """\
 - Policies are Llama-like language models of 1 to 1.4 million parameters with tokens of their own, drawn at random and
   trained on one thread of a CPU; two trainings go on at a time.
-- Every number is of greedy outputs on the test split, which no training sees, but for best-of-n, which draws. Learning
-  rates, KL coefficients and steps were chosen on dev with seed 1.
+- Every number is of outputs on the test split, which no training sees: sampled at temperature 1 on translation, as the
+  trainings maximise the reward of sampled texts (`-greedy` are the same weights, writing greedily), by best-of-n where
+  that is the trainer, greedy elsewhere. Learning rates, KL coefficients and steps were chosen on dev with seed 1.
 - Intervals are 95 %: whole seeds and prompts are resampled, crossed; of one seed, prompts alone.
 - Every number of the runs, of each seed too, stands in headlines.csv.
 - Seconds are by the clock, two trainings at a time, on whatever machine made this page."""
