@@ -4,7 +4,7 @@ VENV ?= .venv
 BIN = $(VENV)/bin
 STAMP = $(VENV)/.installed
 
-.PHONY: run test lint types bench published human reward-models performance clean lock
+.PHONY: run test lint types bench published human reward-models optimise performance clean lock
 
 $(STAMP): requirements.lock pyproject.toml plugins/rmbench-example/pyproject.toml
 	$(PYTHON) -m venv $(VENV)
@@ -36,6 +36,9 @@ human: $(STAMP)
 
 reward-models: $(STAMP)
 	$(BIN)/python reports/reward-models/make.py
+
+optimise: $(STAMP)
+	$(BIN)/python reports/optimise/make.py
 
 performance: $(STAMP)
 	$(BIN)/python reports/performance/make.py

@@ -87,7 +87,8 @@ class Task:
 
     ``data`` maps a split (``test``, ``train``, ``dev``) to its file; ``sha256`` a file name to its
     digest (checked when present). ``good`` is the least score of aspect ``main`` that makes a text a
-    high-quality one. ``bare`` marks a file without a card.
+    high-quality one. ``bare`` marks a file without a card. ``pairs`` names how a fit makes pairs of
+    the rows where nobody judged them; empty: the data's own.
     """
 
     name: str
@@ -104,6 +105,7 @@ class Task:
     main: str | None = None
     good: float | None = None
     bare: bool = False
+    pairs: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,7 +6,7 @@ import hashlib
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from rmbench import tasks
+from rmbench import constructed, tasks
 from rmbench.errors import InputError
 from rmbench.judged import LOSS_NEEDS, Judged, Judgements, Pair
 from rmbench.source import batch, settled
@@ -33,17 +33,23 @@ def read(task: Task, *, seed: int, warn: Callable[[str], None] = lambda _: None)
         InputError: no train split, a wrong row, or too few prompts for a dev part.
     """
     check_train(task, str(min(task.data.values(), default="")))
-    train = list(tasks.read(task, "train", warn=warn))
+    train = _rows(task, "train", seed, warn)
     aspects = dict.fromkeys(aspect for s in train for c in s.candidates for aspect in c.human)
     card, _ = settled(task, list(aspects), [])
     dev_from = "the dev split"
     if "dev" in task.data:
-        dev = list(tasks.read(task, "dev", warn=warn))
+        dev = _rows(task, "dev", seed, warn)
     else:
         train, dev = _split(train, seed, task)
         dev_from = "10 % of train by prompt"
     learnt, held = (judged(part, card, stated=any(s.preferences for s in part)) for part in (train, dev))
     return Judgements(card, learnt, held, digests(task), dev_from)
+
+
+def _rows(task: Task, split: str, seed: int, warn: Callable[[str], None]) -> list[Sample]:
+    """Read a split, with pairs made of its references where that is asked for."""
+    rows = list(tasks.read(task, split, warn=warn))
+    return constructed.damaged(rows, seed) if task.pairs == constructed.DAMAGED else rows
 
 
 def digests(task: Task) -> dict[str, str]:
@@ -55,7 +61,10 @@ def digests(task: Task) -> dict[str, str]:
 
 def card_words(task: Task) -> list[str]:
     """Return what of a card decides how its rows are judged: main aspect, what is good, languages."""
-    given = {"main": task.main, "good": task.good, "languages": ",".join(task.languages) or None}
+    given = {
+        "main": task.main, "good": task.good, "languages": ",".join(task.languages) or None,
+        "pairs": task.pairs or None,
+    }  # fmt: skip
     return [f"{key}:{value}".replace("|", "/") for key, value in given.items() if value is not None]
 
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from rmbench import guard, judgements, options, rewards, scoring
 from rmbench.api import EMPTY, NAME
+from rmbench.constructed import DAMAGED
 from rmbench.errors import InputError, PluginError, did_you_mean
 from rmbench.rewards import Chosen
 
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
     from rmbench.judged import RewardModel
     from rmbench.plugins import Catalog, Plugin
 
-KEYS = {"name", "use", "task", "loss", "options", "tune"}  # tune: see tuning.py; a run takes no notice of it
+KEYS = {"name", "use", "task", "loss", "pairs", "options", "tune"}  # tune: ranges, of which a run takes no notice
 EXAMPLE = '[[reward_model]] name = "rm"  use = "linear"  task = "..."  loss = "bradley-terry"'
 
 
@@ -135,6 +136,7 @@ def _recipe(
     task = find_task(entry["task"])
     if task.bare:  # a file that the user names to learn from
         task = replace(task, data={"train": task.data["test"]})
+    task = replace(task, pairs=_pairs(entry, place))
     judgements.check_train(task, place)
     given = options.check(use, model.options, entry.get("options", {}), where=place, what="reward model")
     given, paths = rewards.placed(model.options, given, base)
@@ -144,6 +146,14 @@ def _recipe(
     uses = tuple(model.uses) if not callable(model.uses) else tuple(refused(model.uses, typed, place, use))
     contents = rewards.contents_of(name, given, paths, where, read=True)
     return Recipe(name, model, provided.plugin, task, loss, given, contents, uses, seed, judgements.digests(task))
+
+
+def _pairs(entry: Mapping[str, Any], place: str) -> str:
+    """Return how pairs are made of the task's rows; empty: they are the data's own."""
+    pairs = entry.get("pairs", "")
+    if pairs not in ("", DAMAGED):
+        raise InputError(f"pairs is {pairs!r}", where=place, help=f'leave it out, or pairs = "{DAMAGED}"')
+    return str(pairs)
 
 
 def _words(entry: Mapping[str, Any], where: str) -> str:
