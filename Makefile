@@ -6,10 +6,10 @@ STAMP = $(VENV)/.installed
 
 .PHONY: run test lint types bench published human reward-models optimise performance clean lock
 
-$(STAMP): requirements.lock pyproject.toml plugins/rmbench-example/pyproject.toml
+$(STAMP): requirements.lock pyproject.toml plugins/rmbench-example/pyproject.toml plugins/rmbench-trl/pyproject.toml
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/pip install --quiet --disable-pip-version-check --requirement requirements.lock
-	$(BIN)/pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable . --editable plugins/rmbench-example
+	$(BIN)/pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable . --editable plugins/rmbench-example --editable plugins/rmbench-trl
 	touch $@
 
 run: $(STAMP)

@@ -83,13 +83,14 @@ def open_study(path: Path, search: Search) -> Any:
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     with faults(path):
         _mend(path)
-        backend = JournalFileBackend(str(path), lock_obj=Held())
+        held: Any = Held()
+        backend = JournalFileBackend(str(path), lock_obj=held)
     pruners = {
         "median": optuna.pruners.MedianPruner(n_startup_trials=search.startup, n_warmup_steps=WARMUP),
         "halving": optuna.pruners.SuccessiveHalvingPruner(),
         "none": optuna.pruners.NopPruner(),
     }
-    direction = {"maximise": "maximize", "minimise": "minimize"}[search.direction]
+    direction: Any = {"maximise": "maximize", "minimise": "minimize"}[search.direction]
     try:
         storage = optuna.storages.JournalStorage(backend)
         return optuna.create_study(
