@@ -14,6 +14,7 @@ import termios
 import threading
 import time
 from dataclasses import asdict
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Protocol
 
 from rmbench import guard, scoring, wire
@@ -22,6 +23,7 @@ from rmbench.scoring import Scores
 from rmbench.store import append
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from pathlib import Path
 
     from rmbench.api import Batch, Runtime
@@ -102,9 +104,13 @@ class Worker:
         timeout: seconds that it may take for an answer, 0 for no limit.
         stop: set when the user interrupts.
         log: file that keeps what it prints, or None.
+        environment: variables that it has beside ours, and that ours go before.
     """
 
-    def __init__(self, module: str, *, timeout: float, stop: threading.Event, log: Path | None) -> None:
+    def __init__(
+        self, module: str, *, timeout: float, stop: threading.Event, log: Path | None,
+        environment: Mapping[str, str] = MappingProxyType({}),
+    ) -> None:  # fmt: skip
         self.timeout = timeout
         self.stop = stop
         self.log = log
@@ -114,6 +120,7 @@ class Worker:
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             start_new_session=True,
+            env={**environment, **os.environ},
         )
         self.tail = b""
         self.noise = 0
