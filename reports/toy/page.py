@@ -59,7 +59,8 @@ def _convergence(numbers: Row) -> str:
 Exact expected reward of the policy, sampled at temperature 1, after {numbers["steps"]} steps of 15 prompts
 (learning rate 0.1, 0.03 for ppo, which makes four updates a step; entropy bonus 0.02 where there is one; KL to the
 start free). The optimum of `sft` is that of its references, of which half are the best response. `dpo` draws its
-pairs from the policy as it is. {words}
+pairs from the policy as it is.
+{words}
 
 {table(heads, rows)}
 
@@ -110,8 +111,8 @@ def _entropies(numbers: Row) -> str:
 
 REINFORCE with leave-one-out, four responses to each of 5 prompts, rate 0.3 (cosine): few enough that a lure can
 catch it. *Exact* is where the bonus settles if nothing is caught: p = exp(Q / bonus) / Z at every prefix, by
-backward induction, since the bonus in the loss counts the entropy of the tokens at hand and not of those to come. Noise of so few
-responses keeps courses away from it; k2 in the loss, below, is the same penalty, since the start is uniform, with six
+backward induction, since the bonus in the loss counts the entropy of the tokens at hand and not of those to come. Noise
+of so few responses keeps courses away from it; k2 in the loss, below, is the same penalty, since the start is uniform, with six
 times as many responses a step.
 
 {table(heads, rows)}"""
@@ -158,7 +159,8 @@ One step of each trainer with {numbers["responses"]:,} responses (groups of four
 out, relative to the exact gradient, sampling noise among it; *standard errors* the furthest of 100 fixed directions
 from the scaled exact gradient: below 4 there is no sign of bias. *Variance* is that of one response (trace), in the
 exact gradient's scale, *reward + 1* the same where a constant is added to every reward, which changes no gradient.
-A scale near 0 says that the mean is not even along the exact gradient. KL rows (coefficient 0.3) are unscaled, against the exact gradient of the regularised objective. Tests hold this:
+A scale near 0 says that the mean is not even along the exact gradient. KL rows (coefficient
+0.3) are unscaled, against the exact gradient of the regularised objective. Tests hold this:
 tests/toy/test_theory.py, tests/toy/test_theory_kl.py.
 
 {table(heads, rows)}"""
