@@ -112,7 +112,8 @@ def _entropies(numbers: Row) -> str:
 REINFORCE with leave-one-out, four responses to each of 5 prompts, rate 0.3 (cosine): few enough that a lure can
 catch it. *Exact* is where the bonus settles if nothing is caught: p = exp(Q / bonus) / Z at every prefix, by
 backward induction, since the bonus in the loss counts the entropy of the tokens at hand and not of those to come. Noise
-of so few responses keeps courses away from it; k2 in the loss, below, is the same penalty, since the start is uniform, with six
+of so few responses keeps courses away from it; k2 in the loss, below, is the same penalty, since the start
+is uniform, with six
 times as many responses a step.
 
 {table(heads, rows)}"""
