@@ -37,7 +37,7 @@ optimum are sums over a list and not estimates. Every number below that is calle
 arithmetic and nothing about language: a table generalises nothing.
 
 The best expected reward is **{numbers["optimum"]:.4g}**, that of the uniform start {numbers["uniform"]:.4g}. At
-each place a *lure* pays half of the best or more and is usually nearer."""
+each place a *lure* pays 0.4 to 0.6 and is usually nearer."""
 
 
 def _convergence(numbers: Row) -> str:
@@ -112,7 +112,8 @@ def _entropies(numbers: Row) -> str:
 REINFORCE with leave-one-out, four responses to each of 5 prompts, rate 0.3 (cosine): few enough that a lure can
 catch it. *Exact* is where the bonus settles if nothing is caught: p = exp(Q / bonus) / Z at every prefix, by
 backward induction, since the bonus in the loss counts the entropy of the tokens at hand and not of those to come. Noise
-of so few responses keeps courses away from it; k2 in the loss, below, is the same penalty, since the start
+of so few responses is the likely reason that courses end elsewhere; k2 in the loss, below, is the same
+penalty, since the start
 is uniform, with six
 times as many responses a step.
 
