@@ -53,7 +53,7 @@ def _colour(names: Sequence[str]) -> alt.Color:
     known = list(dict.fromkeys(names))
     return alt.Color(
         "name:N", title=None, scale=alt.Scale(domain=known, range=list(COLOURS[: len(known)])),
-        legend=alt.Legend(orient="bottom", columns=2, labelLimit=300),
+        legend=alt.Legend(orient="bottom", columns=2, labelLimit=300, symbolOpacity=1),
     )  # fmt: skip
 
 

@@ -50,6 +50,7 @@ def trainers(steps: int) -> dict[str, Any]:
     drawn = {**DRAWN, "entropy": 0.02, "steps": steps}
     return {
         "reinforce, no baseline": Reinforce(baseline="none", **drawn),
+        "reinforce, no baseline, half the rate": Reinforce(baseline="none", **{**drawn, "learning_rate": 0.05}),
         "reinforce, moving average": Reinforce(baseline="moving-average", **drawn),
         "reinforce, greedy": Reinforce(baseline="greedy", **drawn),
         "reinforce, leave-one-out": Reinforce(baseline="leave-one-out", **drawn),

@@ -25,7 +25,7 @@ def test_the_quick_report_has_every_part(tmp_path):
     assert done.returncode == 0, done.stderr[-2000:]
     assert {path.name for path in tmp_path.iterdir()} == FILES
     made = json.loads((tmp_path / "numbers.json").read_text(encoding="utf-8"))
-    assert len(made["convergence"]) == 9
+    assert len(made["convergence"]) == 10
     assert made["convergence"][0]["curve"][0]["mean"] == pytest.approx(0.08875)
 
 
@@ -36,9 +36,11 @@ def test_the_committed_page_is_that_of_its_numbers(numbers):
 
 
 def test_every_trainer_came_to_its_optimum(numbers):
+    """Without a baseline, a lure may hold a seed where the rate is as high as the others'."""
     assert numbers["optimum"] == pytest.approx(toy.optimum())
-    for row in numbers["convergence"]:
-        assert row["low"] > row["optimum"] - 0.02, row["trainer"]
+    far = {row["trainer"] for row in numbers["convergence"] if row["low"] < row["optimum"] - 0.02}
+    assert far <= {"reinforce, no baseline"}
+    assert all(row["mean"] > row["optimum"] - 0.02 for row in numbers["convergence"])
 
 
 def test_the_right_penalty_came_to_the_regularised_optimum(numbers):
