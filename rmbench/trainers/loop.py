@@ -356,7 +356,12 @@ def _notes(course: Course, progress: Progress) -> list[str]:
         found.append(f"{count:.0f} of {rows:.0f} responses were unscored and not learnt from")
     if numbers.get("unscored_steps"):
         found.append(f"{numbers['unscored_steps']:.0f} of {steps} had no scored response: they changed nothing")
-    if course.micro_batch != course.options.micro_batch:
+    given = course.options
+    if getattr(given, "kl", 0) and (getattr(given, "kl_in", ""), getattr(given, "kl_estimator", "")) == ("loss", "k1"):
+        found.append(
+            "kl_in = loss with kl_estimator = k1 is no penalty: its gradient is 0 in expectation (take k2 or k3)"
+        )
+    if course.micro_batch != given.micro_batch:
         found.append(f"memory ran out: gradients were computed of {course.micro_batch} row(s) at once")
     if course.options.seconds is not None:
         found.append(f"trained by a budget of {course.options.seconds:g} seconds: another machine gives other weights")

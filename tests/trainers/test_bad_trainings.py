@@ -217,3 +217,9 @@ def test_wrong_options_say_what_was_expected(make, words):
     with pytest.raises(ValueError) as caught:
         make()
     assert str(caught.value).startswith(words)
+
+
+def test_a_penalty_that_is_none_is_said(tmp_path):
+    options = Grpo(steps=1, group=2, kl=0.1, kl_in="loss", kl_estimator="k1", **COMMON)
+    trained = grpo.train(Speller(), copies(), options, session(tmp_path, scoring(lambda place, _: float(place))))
+    assert any("its gradient is 0 in expectation (take k2 or k3)" in note for note in trained.notes)
