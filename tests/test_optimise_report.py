@@ -41,7 +41,7 @@ def test_every_suite_can_be_planned_and_in_small(part, data_dir, make):
     whole = planned(given(part), data_dir)
     small = planned(make.quick(given(part)), data_dir)
     assert whole.entries.keys() == small.entries.keys()
-    assert all(entry.trainer_options["steps"] <= 2 for entry in small.entries.values())
+    assert all(entry.trainer_options["steps"] <= 2 for entry in small.entries.values() if entry.trainer)
     for entry in whole.entries.values():
         if entry.reward is not None:
             assert entry.reward not in entry.judges
