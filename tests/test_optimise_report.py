@@ -51,9 +51,11 @@ def test_every_suite_can_be_planned_and_in_small(part, data_dir, make):
 def test_translation_holds_rewards_and_trainers_against_each_other(data_dir):
     plan = planned(given("translation"), data_dir)
     trained = {(entry.reward, entry.trainer.value.name) for entry in plan.entries.values() if entry.reward}
-    assert len({reward for reward, _ in trained}) >= 2
-    assert {"reinforce", "grpo", "ppo"} == {trainer for _, trainer in trained}
-    assert len(trained) == 2 * 3
+    whole = {"reinforce", "grpo", "ppo"}
+    assert {trainer for _, trainer in trained} == whole
+    rewards = {reward for reward, _ in trained}
+    assert sum({(reward, trainer) for trainer in whole} <= trained for reward in rewards) == 2
+    assert len(rewards) >= 5  # enough to ask whether agreement predicts gains
     assert plan.seeds == (1, 2, 3)
 
 
