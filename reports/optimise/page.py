@@ -48,7 +48,8 @@ HOW = """\
   trained on one thread of a CPU; two trainings go on at a time.
 - Every number is of outputs on the test split, which no training sees: sampled at temperature 1 on translation, as the
   trainings maximise the reward of sampled texts (`-greedy` are the same weights, writing greedily), by best-of-n where
-  that is the trainer, greedy elsewhere. Those of `sft` and `grpo-balanced` were chosen on dev with seed 1; the others take theirs from it, untuned.
+  that is the trainer, greedy elsewhere.
+- Settings of `sft` and of `grpo-balanced` were chosen on dev with seed 1; the others take theirs from it, untuned.
 - Intervals are 95 %: whole seeds and prompts are resampled, crossed; of one seed, prompts alone.
 - Every number of the runs, of each seed too, stands in headlines.csv.
 - Seconds are by the clock, two trainings at a time, on whatever machine made this page."""
