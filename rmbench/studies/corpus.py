@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from functools import lru_cache
 from importlib.metadata import version
@@ -21,11 +22,10 @@ from rmbench.corpus import (
 )
 from rmbench.stats.resampling import percentile_interval, resampled_sums
 from rmbench.studies.clusters import RESAMPLES, blocked_intervals, blocks, exact_mean, shared_prompts
-from rmbench.studies.rouge import KINDS, rouge, tokenless
 from rmbench.studies.rows import PROTOCOL
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Mapping, Sequence
 
     from rmbench.stats.resampling import Interval
     from rmbench.studies.rows import Rows
@@ -34,6 +34,8 @@ if TYPE_CHECKING:
 
 BLOCK = 64  # rows: sacrebleu holds all n-grams of a call at once
 LANGUAGE = "en"  # of a task that names none
+ROUGE = ("rouge-1", "rouge-2", "rouge-l")
+TOKEN = re.compile("[a-z0-9]")  # of rouge-score, in lower case
 
 
 def corpus(rows: Rows, groups: Mapping[str, np.ndarray] | None = None) -> list[Result]:
@@ -215,7 +217,7 @@ def _rouge(rows: Rows, systems: Sequence[System], texts: Texts) -> list[list[Res
     codes, size = _clusters(rows, systems)
     sums = [_sums(rows, system, scores, codes, size) for system in systems]
     found = []
-    for kind, name in enumerate(KINDS):
+    for kind, name in enumerate(ROUGE):
         intervals = blocked_intervals(((each[:, kind], each[:, -1]) for each in sums), size, rows.seed)
         signature = f"{name}|stemmer:no|references:max|rouge-score:{version('rouge-score')}"
         found.append(
@@ -232,21 +234,16 @@ def _rouge(rows: Rows, systems: Sequence[System], texts: Texts) -> list[list[Res
 @lru_cache(maxsize=1)
 def _rouge_scores(texts: tuple[str, ...], references: References) -> tuple[np.ndarray, np.ndarray]:
     """Return ROUGE of each distinct text, float64 (texts, 3), and whether it or a reference has no token."""
-    scores, empty = [], []
-    for targets, responses in _by_references(texts, references):
-        scores += rouge(responses, targets)
-        bare = any(map(tokenless, targets))
-        empty += [bare or tokenless(response) for response in responses]
-    return np.array(scores, dtype=np.float64), np.array(empty, dtype=bool)
+    from rmbench.kernel import score_texts  # slow to import
+
+    found = score_texts(ROUGE, texts, references)
+    empty = [any(map(_tokenless, (text, *targets))) for text, targets in zip(texts, references, strict=True)]
+    return np.column_stack([found[name] for name in ROUGE]), np.array(empty, dtype=bool)
 
 
-def _by_references(texts: tuple[str, ...], references: References) -> Iterator[tuple[tuple[str, ...], tuple[str, ...]]]:
-    """Yield the responses that stand next to each other with the same references."""
-    start = 0
-    for end in range(1, len(texts) + 1):
-        if end == len(texts) or references[end] != references[start]:
-            yield references[start], texts[start:end]
-            start = end
+def _tokenless(text: str) -> bool:
+    """Whether a text that is not blank has no token: it scores 0.0 even against itself."""
+    return bool(text.strip()) and not TOKEN.search(text.lower())
 
 
 def _warning(empty: np.ndarray) -> str | None:
