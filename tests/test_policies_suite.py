@@ -337,6 +337,60 @@ def test_a_reward_that_fails_gives_none_with_its_reason(home):
     assert judged["words"] == [[None], {"0": "the reward gave None"}]
 
 
+BROKEN = """
+def boom(batch):
+    raise RuntimeError("no model today")
+
+def die(batch):
+    import os
+    os._exit(9)
+"""
+
+
+def test_a_judge_that_is_broken_costs_its_own_numbers_and_no_training(home):
+    (home / "cats6").mkdir()
+    (home / "cats6" / "task.toml").write_text(CARD.replace("cats", "cats6"), encoding="utf-8")
+    jsonl(home / "cats6" / "train.jsonl", prompts(60))  # of which six are dev
+    jsonl(home / "cats6" / "test.jsonl", prompts(5, 100))
+    (home / "broken.py").write_text(BROKEN, encoding="utf-8")
+    text = ONE.replace('rewards = ["words"]', 'rewards = ["words", { use = "broken.py:boom", name = "boom" }]')
+    text = text.replace('task = "cats"\n[[train]]', 'task = "cats"\ntrainer = "study"\n[[train]]')
+    text = text.replace('"cats"', '"cats6"')
+    result = run(home, "run", suite(home, text, "judges.toml"), "--out", "judges")
+    assert result.returncode == 3, result.stderr
+    assert "could not be trained" not in result.stderr
+    told = (
+        "policy base (seed 1): the judge boom could not be used: it failed on every row tried (raised: RuntimeError: no"
+    )
+    assert told in result.stderr
+    judged = lines(home / "judges" / "training" / "base" / "seed-1" / "curve.jsonl")[0]["judges"]
+    assert judged["words"][0] == [3.0] * 6
+    assert judged["boom"][0] == [None] * 6
+    assert "no model today" in judged["boom"][1]["0"]
+
+
+def test_a_reward_that_is_broken_costs_the_training_on_it_alone(home):
+    (home / "broken.py").write_text(BROKEN, encoding="utf-8")
+    text = ONE.replace('rewards = ["words"]', 'rewards = ["words", { use = "broken.py:die", name = "die" }]')
+    text += '[[train]]\nname = "dead"\ntrainer = "climb"\npolicy = "base"\nreward = "die"\njudges = ["words"]\n'
+    result = run(home, "run", suite(home, text, "dead.toml"), "--out", "dead")
+    assert result.returncode == 3, result.stderr
+    assert "policy dead could not be trained: seed 1: reward die: it failed on every row tried" in result.stderr
+    assert "policy up could not be trained" not in result.stderr
+
+
+def test_a_run_whose_policies_all_fail_ends_in_words(home):
+    (home / "broken.py").write_text(BROKEN, encoding="utf-8")
+    text = ONE.replace('rewards = ["words"]', 'rewards = ["words", { use = "broken.py:boom", name = "boom" }]')
+    text = text.replace(
+        'task = "cats"\n[[train]]', 'task = "cats"\ntrainer = "study"\ntrainer_options = { way = "raise" }\n[[train]]'
+    )
+    result = run(home, "run", suite(home, text, "all.toml"), "--out", "all", "--check-invariance", "2")
+    assert result.returncode == 3, result.stderr
+    assert "policy base could not be trained: seed 1: its training raised RuntimeError: no luck" in result.stderr
+    assert "internal error" not in result.stderr
+
+
 @pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGKILL])
 def test_an_interrupted_training_goes_on_where_it_was(home, done, how):
     out = home / f"cut-{how.name}"
