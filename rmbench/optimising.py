@@ -110,15 +110,16 @@ class Trainings:
             self.failures[entry.name] = f"it begins with {entry.start}, which could not be trained"
             return
         folder = folder_of(self.run, entry.name, job.seed)
-        recipe = self.recipe(entry, job.seed)
+        recipe, how = self.recipe(entry, job.seed), "interrupted"
         try:
             if not _done(folder, recipe):
                 self._train(job, folder, recipe)
                 write_whole(folder / DONE, canonical({"recipe": recipe, "sha256": content.digest(folder)}))
+            how = "trained"
         except (Broken, Failed, PluginError) as error:
-            self.failures[entry.name] = f"seed {job.seed}: {error}"
+            self.failures[entry.name], how = f"seed {job.seed}: {error}", "gave up on"
         finally:
-            self.progress.fitted(job.name)
+            self.progress.fitted(job.name, how)
 
     def recipe(self, entry: Entry, seed: int) -> dict[str, Any]:
         """Return what decides the weights and the outputs of an entry, in words: it stands in config.json."""

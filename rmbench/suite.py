@@ -394,8 +394,6 @@ def _tasks(names: Sequence[Any], catalog: Catalog, over: Overrides, base: Path) 
     found = [_task(name, catalog, base, over) for name in names]
     twice = {task.name for task in found if sum(other.name == task.name for other in found) > 1}
     if twice:
-        raise InputError(
-            f"two tasks are called {min(twice)!r}",
-            help="rename one in its task.toml (a bare file: rename the file)",
-        )
+        advice = "rename one in its task.toml (a bare file: rename the file)"
+        raise InputError(f"two tasks are called {min(twice)!r}", help=advice)
     return tuple(found)

@@ -160,6 +160,7 @@ def test_trainings_that_fail_cost_the_others_nothing(home):
         "raise": "its training raised RuntimeError: no luck",
         "refuse": "the loss is nan at step 3 (lower learning_rate)",
         "exit": "the process exited with 7",
+        "late": "the loss is inf at step 2",
     }
     text = ONE
     for way in ways:
@@ -171,6 +172,9 @@ def test_trainings_that_fail_cost_the_others_nothing(home):
     for way, told in ways.items():
         assert re.search(f"policy {way} could not be trained: seed 1: .*{re.escape(told)}", result.stderr)
     assert "policy after could not be trained: it begins with raise" in result.stderr
+    assert "gave up on late (seed 1): loss 0.500, reward 1.000 after 1 steps" in result.stderr
+    assert not re.search("(trained|fitted) late", result.stderr)
+    assert "late, seed 1: a trained policy" in run(home, "show", "fails/training/late/seed-1").stdout
     numbers = json.loads((home / "fails" / "results.json").read_bytes())["results"]
     assert {n["system"] for n in numbers if n["study"] == "score"} == {"base", "up", None}
 
