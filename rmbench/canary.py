@@ -64,6 +64,8 @@ def run(
     seat: Seat, rows: Batch, *, whole: bool, allowed: float = TOLERANCE
 ) -> dict[str, tuple[float | None, str | None]]:
     """Return, by canary, the largest difference and the failure in words (None: passed)."""
+    if not len(rows):
+        return dict.fromkeys(("shuffled", "alone", "twice"), (0.0, None))
     try:
         base = seat.score(rows).values
     except Failed as error:

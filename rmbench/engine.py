@@ -172,7 +172,7 @@ class Engine:
         if fresh:
             self.outcome.seconds[chosen.name, task] = (time.monotonic() - begun, fresh)
         self._canary(chair, source, f"{folder}/canary.json")
-        if self.again is not None:
+        if self.again is not None and source.rows:
             self._invariance(chair, source, self.again)
 
     def _part(self, chair: Chair, source: Source, part: Part, ledger: Ledger) -> Scores:

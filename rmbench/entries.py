@@ -28,7 +28,6 @@ EXAMPLES = {
     "policy": '[[policy]] name = "base"  use = "tiny"  task = "..."  trainer = "sft"',
     "train": '[[train]] name = "ppo-mix"  trainer = "ppo"  policy = "base"  reward = "mix"',
 }
-OF_KEY = (("trainer", "trainer"), ("policy", "use"))  # what the value of a key names
 DECODING = frozenset(one.name for one in fields(Decoding))
 
 
@@ -100,6 +99,9 @@ def read(
             name = _name(table, kind, where)
             if name in tables:
                 raise InputError(f"two policies are called {name!r}", where=where, help="give one another name")
+            if any(model.get("name") == name for model in _dicts(given, "reward_model")):
+                what = f"a policy and a reward model are called {name!r}: both would stand in training/{name}"
+                raise InputError(what, where=where, help="give one another name")
             tables[name] = (kind, table)
     starts = {name: _start(name, kind, table, tables, where) for name, (kind, table) in tables.items()}
     found: dict[str, Entry] = {}
@@ -162,9 +164,8 @@ def _ordered(starts: Mapping[str, str | None], where: str) -> list[str]:
         order = list(TopologicalSorter(graph).static_order())
     except CycleError as error:
         circle = " -> ".join(error.args[1])
-        raise InputError(
-            f"policies begin with each other in a circle: {circle}", where=where, help="break it"
-        ) from error
+        what, advice = f"policies begin with each other in a circle: {circle}", "give one of them use instead of init"
+        raise InputError(what, where=where, help=advice) from error
     depth: dict[str, int] = {}
     for name in order:
         start = starts[name]
@@ -189,7 +190,7 @@ class _Maker:
         task = self._task(table, start)
         own = self._own(policy, table, start)
         merged = {**(start.options if start is not None else {}), **own}
-        contents = self._contents(policy.value.options, name, merged, table)
+        contents = self._contents(policy.value, name, merged)
         trainer_options = self._trainer_options(trainer, table)
         if trainer is not None:
             judgements.check_train(task, self.place)
@@ -217,7 +218,12 @@ class _Maker:
 
     def _task(self, table: Mapping[str, Any], start: Entry | None) -> Task:
         if "task" in table:
-            return self.find_task(table["task"])
+            try:
+                return self.find_task(table["task"])
+            except InputError as error:
+                if error.where and not error.what.startswith("no task"):  # a file of it, and the line
+                    raise
+                raise InputError(error.what, where=self.place, help=error.help) from error
         if start is None:
             raise InputError("has no task", where=self.place, help='task = "..."')
         return start.task
@@ -227,6 +233,7 @@ class _Maker:
         kind = policy.value
         given = table.get("options", {})
         if start is not None:
+            options.check_names(kind.name, kind.options, given, where=self.place, what="policy")
             fixed = sorted(set(given) - DECODING - set(getattr(kind.options, "CHANGEABLE", ())))
             if fixed:
                 what = f"{', '.join(fixed)} cannot change: the weights are those of {start.name}"
@@ -239,12 +246,11 @@ class _Maker:
         checked = options.check(kind.name, kind.options, given, where=self.place, what="policy")
         return rewards.placed(kind.options, checked, self.base)[0]
 
-    def _contents(
-        self, record: Callable[..., Any], name: str, merged: Mapping[str, Any], table: Mapping[str, Any]
-    ) -> dict[str, str]:
+    def _contents(self, policy: Policy, name: str, merged: Mapping[str, Any]) -> dict[str, str]:
+        record = policy.options
         paths = options.paths(record, merged)
         rewards.contents_of(name, merged, paths, self.place, read=False)
-        refused(record, options.typed(record, merged), self.place, str(table.get("use", name)))
+        refused(record, options.typed(record, merged), self.place, policy.name)
         return rewards.contents_of(name, merged, paths, self.place, read=True)
 
     def _trainer_options(self, trainer: Provided[Trainer] | None, table: Mapping[str, Any]) -> dict[str, Any]:
@@ -290,14 +296,39 @@ def with_options(
         if not kind:
             rest.append((name, key, value))
             continue
-        trainers, policies = (catalog.table(what).get(str(table.get(key)), []) for what, key in OF_KEY)
+        trainers = catalog.table("trainer").get(str(table.get("trainer")), [])
+        policies = catalog.table("policy").get(_use(table, new), [])
         mine = trainers and key in options.options_of(trainers[0].value.options)
+        if not mine and policies and (trainers or "trainer" not in table):
+            _check_known(key, (*trainers, *policies), f"[[{kind}]] {name}")
         where = "trainer_options" if mine else "options"
         if policies and not mine and options.paths(policies[0].value.options, {key: value}):
             value = str(base / value)  # noqa: PLW2901 - the same value, placed
         changed = {**table, where: {**table.get(where, {}), key: value}}
         new[kind] = [changed if one is table else one for one in new[kind]]
     return new, rest
+
+
+def _use(table: Mapping[str, Any], given: Mapping[str, Any]) -> str:
+    """Return what makes the policy of a table: its own ``use``, else that of what it begins with."""
+    every = {one.get("name"): one for key in EXAMPLES for one in _dicts(given, key)}
+    for _ in every:
+        start = table.get("policy", table.get("init"))
+        if "use" in table or start not in every:
+            break
+        table = every[start]
+    return str(table.get("use"))
+
+
+def _check_known(key: str, makers: Sequence[Provided[Any]], where: str) -> None:
+    """Raise where a trainer and a policy both lack an option of the command line."""
+    known = {name for maker in makers for name in options.options_of(maker.value.options)}
+    if key in known:
+        return
+    *trainers, policy = (maker.value.name for maker in makers)
+    whose = f"neither the trainer {trainers[0]!r} nor the policy" if trainers else "the policy"
+    what = f"{whose} {policy!r} has {'an' if trainers else 'no'} option {guard.plain(key)!r}"
+    raise InputError(what, where=where, help=did_you_mean(key, known))
 
 
 def with_rewards(given: Mapping[str, Any], before: Mapping[str, Any], *, models: bool) -> Any:

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
 CONFIG = "config.json"
 RECIPE = "rmbench"  # the key of config.json
+OF_POLICY = "rmbench_policy"  # that of a policy's
 HELP = "fit it again with `rmbench fit`, or copy the whole folder"
 FIELDS: dict[str, type] = {
     "reward_model": str, "version": int, "plugin": str, "distribution": str, "distribution_version": str, "task": str,
@@ -86,7 +87,10 @@ def inspect(folder: str | Path) -> Fitted:
             f"holds no {CONFIG}: no checkpoint, or a fit that has not ended", where=str(place),
             help="go on with rmbench fit SUITE --resume --out RUN",
         )  # fmt: skip
-    recipe = object_of(path, "the checkpoint's configuration").get(RECIPE)
+    config = object_of(path, "the checkpoint's configuration")
+    recipe = config.get(RECIPE)
+    if recipe is None and OF_POLICY in config:
+        raise InputError("is a policy, which gives no scores", where=str(path), help="rmbench show FOLDER says of what")
     if recipe is None:
         raise InputError(
             "is no checkpoint of rmbench", where=str(path),

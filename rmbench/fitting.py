@@ -215,14 +215,16 @@ class Fits:
         folder = folder_of(self.run, name)
         if self._done(folder, recipe):
             return
+        how = "interrupted"
         try:
             columns = self._columns(fit, used)
             self._fit(fit, folder, recipe, columns)
+            how = "fitted"
         except (Broken, Failed, PluginError) as error:
-            self.failures[name] = str(error)
+            self.failures[name], how = str(error), "gave up on"
             return
         finally:
-            self.progress.fitted(name)
+            self.progress.fitted(name, how)
         write_whole(folder / DONE, canonical({"recipe": recipe, "sha256": content.digest(folder)}))
 
     def _done(self, folder: Path, recipe: Mapping[str, Any]) -> bool:

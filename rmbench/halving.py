@@ -31,7 +31,8 @@ class Ledger:
     tracebacks: list[str] = field(default_factory=list)
 
 
-def _fill(rows: int, reason: str) -> Scores:
+def fill(rows: int, reason: str) -> Scores:
+    """Return rows without a score, all for one reason."""
     return Scores([None] * rows, [reason] * rows)
 
 
@@ -57,9 +58,11 @@ def score_rows(seat: Seat, rows: Batch, ledger: Ledger, *, whole: bool) -> Score
     Raises:
         Broken: the reward has never scored a row and has failed on several alone.
     """
+    if not len(rows):  # no policy of the task could be trained
+        return Scores([], [])
     if ledger.deaths >= LOST_BEFORE_GIVING_UP:
         ledger.lost += len(rows)
-        return _fill(len(rows), f"not tried: the reward had hung or died {ledger.deaths} times")
+        return fill(len(rows), f"not tried: the reward had hung or died {ledger.deaths} times")
     try:
         scores = seat.score(rows)
     except Failed as error:
@@ -81,7 +84,7 @@ def _after_failure(seat: Seat, rows: Batch, ledger: Ledger, failure: Failed, *, 
         )
         if not ledger.scored and ledger.lost >= LOST_BEFORE_BROKEN:
             raise Broken(f"it failed on every row tried ({failure.kind}: {failure})", failure.traceback)
-        return _fill(len(rows), f"{failure.kind}: {failure}")
+        return fill(len(rows), f"{failure.kind}: {failure}")
     if failure.kind == "timeout" and not ledger.scored:
         _probe(seat, rows, [units[0], units[len(units) // 2], units[-1]], ledger)
     middle = len(units) // 2

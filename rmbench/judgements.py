@@ -157,10 +157,11 @@ def check_loss(judgements: Judgements, loss: str, where: str) -> None:
     if need == "pairs" and not train.pairs:
         alike = "all ratings of a sample are equal, or it has one alone"
         what = alike if rated else "the train split has no preferences and no ratings"
-        raise InputError(
-            f"{what}: the loss {loss!r} has no pair to learn from", where=place,
-            help="it needs stated preferences, or two candidates of one prompt with different ratings",
-        )  # fmt: skip
+        advice = "it needs stated preferences, or two candidates of one prompt with different ratings"
+        if task.pairs:
+            what = f"no reference of the train split gives a pair (pairs = {task.pairs})"
+            advice = "it needs references that differ from each other, or that have three words"
+        raise InputError(f"{what}: the loss {loss!r} has no pair to learn from", where=place, help=advice)
     if need in ("ratings", "good") and not rated:
         raise InputError(
             f"the loss {loss!r} needs ratings; the train split has {'preferences' if train.pairs else 'none'}",

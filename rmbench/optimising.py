@@ -16,7 +16,7 @@ from rmbench.stream import Scorer
 
 if TYPE_CHECKING:
     import threading
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
     from pathlib import Path
 
     from rmbench.api import Runtime
@@ -110,15 +110,16 @@ class Trainings:
             self.failures[entry.name] = f"it begins with {entry.start}, which could not be trained"
             return
         folder = folder_of(self.run, entry.name, job.seed)
-        recipe = self.recipe(entry, job.seed)
+        recipe, how = self.recipe(entry, job.seed), "interrupted"
         try:
             if not _done(folder, recipe):
                 self._train(job, folder, recipe)
                 write_whole(folder / DONE, canonical({"recipe": recipe, "sha256": content.digest(folder)}))
+            how = "trained"
         except (Broken, Failed, PluginError) as error:
-            self.failures[entry.name] = f"seed {job.seed}: {error}"
+            self.failures[entry.name], how = f"seed {job.seed}: {error}", "gave up on"
         finally:
-            self.progress.fitted(job.name)
+            self.progress.fitted(job.name, how)
 
     def recipe(self, entry: Entry, seed: int) -> dict[str, Any]:
         """Return what decides the weights and the outputs of an entry, in words: it stands in config.json."""
@@ -143,6 +144,7 @@ class Trainings:
             log.parent.mkdir(exist_ok=True)
         worker = Worker("rmbench.trainer", timeout=0, stop=self.stop, log=log, environment=KEEP)
         scorer: Scorer | None = None
+        needed = [name for name in (job.entry.reward, job.entry.options.get("best_by")) if name]
         try:
             worker.send(self._message(job, folder, recipe))
             while "ok" not in (reply := worker.receive()):
@@ -150,7 +152,7 @@ class Trainings:
                     self.progress.fitting(job.name, reply["step"])
                 else:
                     scorer = scorer or self._scorer(job)
-                    worker.send(_scored(scorer, reply))
+                    worker.send(_scored(scorer, reply, needed))
         except Stopped:
             worker.end(SAVING)
             raise
@@ -160,9 +162,7 @@ class Trainings:
                 scorer.close()
         if not reply["ok"]:
             _raise(reply, job)
-        lost = {name: ledger.lost for name, ledger in scorer.ledgers.items() if ledger.lost} if scorer else {}
-        self.notes += [f"policy {job.name}: {note}" for note in reply["notes"]]
-        self.notes += [f"policy {job.name}: {name} failed on {rows} rows" for name, rows in lost.items()]
+        self.notes += [f"policy {job.name}: {note}" for note in (*reply["notes"], *_lost(scorer))]
 
     def _message(self, job: Job, folder: Path, recipe: Mapping[str, Any]) -> dict[str, Any]:
         entry = job.entry
@@ -230,10 +230,21 @@ def stage(
     return [source.with_written(trained.written(source)) if source.awaited else source for source in sources], trained
 
 
-def _scored(scorer: Scorer, asked: Mapping[str, Any]) -> dict[str, Any]:
-    """Answer what a training asks to be scored."""
+def _lost(scorer: Scorer | None) -> Iterator[str]:
+    """Say of a training which rewards were of no use to it, and which failed on rows."""
+    if scorer is None:
+        return
+    for name, reason in scorer.broken.items():
+        yield f"the judge {name} could not be used: {reason}"
+    for name, ledger in scorer.ledgers.items():
+        if ledger.lost and name not in scorer.broken:
+            yield f"{name} failed on {ledger.lost} rows"
+
+
+def _scored(scorer: Scorer, asked: Mapping[str, Any], needed: Sequence[str]) -> dict[str, Any]:
+    """Answer what a training asks to be scored; it cannot go on without the rewards ``needed``."""
     try:
-        found = scorer.named_scores(wire.unpack(asked["score"]), asked["names"])
+        found = scorer.named_scores(wire.unpack(asked["score"]), asked["names"], needed)
     except RMBenchError as error:
         return {"refused": error.what, "where": error.where, "help": error.help}
     return {"columns": {name: {"values": one.values, "reasons": one.reasons} for name, one in found.items()}}

@@ -132,12 +132,8 @@ def check(
         InputError: an unknown option (with the nearest), a wrong type, or a missing one.
     """
     known = options_of(build)
-    open_ended = any(p.kind is p.VAR_KEYWORD for p in inspect.signature(build).parameters.values())
+    check_names(reward, build, given, where=where, what=what)
     for name, value in given.items():
-        if name not in known and not open_ended:
-            raise InputError(
-                f"the {what} {reward!r} has no option {name!r}", where=where, help=did_you_mean(name, known)
-            )
         if name in known and not fits(value, known[name].hint):
             found = f"option {reward}.{name} is {json.dumps(value, default=str)}, expected {known[name].type}"
             raise InputError(found, where=where, help=f"see `rmbench show {reward}`")
@@ -153,6 +149,20 @@ def check(
                 help=f"give it as -o {reward}.{name}=VALUE or options = {{ {name} = ... }}",
             )
     return {name: given[name] for name in [*known, *given] if name in given}
+
+
+def check_names(
+    reward: str, build: Callable[..., Any], given: Mapping[str, Any], *, where: str, what: str = "reward"
+) -> None:
+    """Raise an ``InputError`` at an option that the builder does not have, with the nearest that it has."""
+    known = options_of(build)
+    if any(p.kind is p.VAR_KEYWORD for p in inspect.signature(build).parameters.values()):
+        return
+    for name in given:
+        if name not in known:
+            raise InputError(
+                f"the {what} {reward!r} has no option {name!r}", where=where, help=did_you_mean(name, known)
+            )
 
 
 def changed(build: Callable[..., Any], given: Mapping[str, Any]) -> dict[str, Any]:

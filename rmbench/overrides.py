@@ -70,7 +70,9 @@ def merged(given: Mapping[str, Any], over: Overrides, where: str) -> dict[str, A
             new["reward_model"] = [_with_fit_options(entry, to_fit) for entry in models]
         if len(to_fit) < len(over.options):
             others = [one for one in over.options if one[0] not in fitted]
-            new["rewards"] = _with_options(new.get("rewards"), others, where, sorted(map(str, fitted)))
+            trained = [one.get("name") for key in ("policy", "train") for one in _tables(new.get(key))]
+            known = sorted(map(str, [*fitted, *trained]))
+            new["rewards"] = _with_options(new.get("rewards"), others, where, known, policies=bool(trained))
     return new
 
 
@@ -81,7 +83,7 @@ def label(entry: Any) -> str:
 
 
 def _with_options(
-    entries: Any, options: Sequence[tuple[str, str, Any]], where: str, fitted: Sequence[str]
+    entries: Any, options: Sequence[tuple[str, str, Any]], where: str, known: Sequence[str], *, policies: bool
 ) -> list[Any]:
     if not isinstance(entries, list):
         return []
@@ -89,7 +91,8 @@ def _with_options(
     for name, key, _ in options:
         if name not in labels:
             raise InputError(
-                f"-o {name}.{key}: no reward {name!r} in this run", help=did_you_mean(name, [*labels, *fitted])
+                f"-o {name}.{key}: no reward{' or policy' if policies else ''} {name!r} in this run",
+                help=did_you_mean(name, [*labels, *known]),
             )
     changed = []
     for entry, mine in zip(entries, labels, strict=True):
@@ -97,6 +100,10 @@ def _with_options(
         table = reward_entry(entry, where)
         changed.append({**table, "options": {**table.get("options", {}), **wanted}} if wanted else entry)
     return changed
+
+
+def _tables(given: Any) -> list[Mapping[str, Any]]:
+    return [one for one in given if isinstance(one, dict)] if isinstance(given, list) else []
 
 
 def _with_fit_options(entry: Any, options: Sequence[tuple[str, str, Any]]) -> Any:

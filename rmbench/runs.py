@@ -71,8 +71,8 @@ class Quiet:
     def fitting(self, name: str, step: Mapping[str, Any]) -> None:
         """Take how far the fit of a reward model is."""
 
-    def fitted(self, name: str) -> None:
-        """Take that a fit has ended."""
+    def fitted(self, name: str, how: str = "fitted") -> None:
+        """Take that a fit or a training has ended, and how."""
 
     def warn(self, message: str) -> None:
         """Take a warning."""

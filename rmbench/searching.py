@@ -88,9 +88,9 @@ class Told:
         for at, value in self.trials.told(step, self.folder):
             self.report(at, value)
 
-    def fitted(self, name: str) -> None:
-        """Take that one has ended."""
-        self.progress.fitted(self.label if name in self.trials.keys else name)
+    def fitted(self, name: str, how: str = "fitted") -> None:
+        """Take that one has ended, and how."""
+        self.progress.fitted(self.label if name in self.trials.keys else name, how)
 
     def warn(self, message: str) -> None:
         """Take a warning."""

@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any
 from rmbench import plugins, rewards, suite
 from rmbench.api import Batch, Runtime, Task
 from rmbench.checks import Once
-from rmbench.errors import InputError, PluginError
-from rmbench.halving import Ledger, score_rows, with_scores
+from rmbench.errors import InputError, PluginError, RMBenchError
+from rmbench.halving import Ledger, fill, score_rows, with_scores
 from rmbench.preflight import refused
 from rmbench.process import Broken, Inline, Process, Seat
 from rmbench.responses import read_responses
@@ -45,6 +45,7 @@ class Scorer:
         self.order = order
         self.chosen = order[-1]
         self.ledgers = {one.name: Ledger() for one in self.order}
+        self.broken: dict[str, str] = {}
         self.stop = stop or threading.Event()
         self.seats: dict[str, Seat] = {}
         self.timeout = timeout
@@ -82,30 +83,57 @@ class Scorer:
         """Return the scores of every reward on a batch, by name."""
         return {name: scores.values for name, scores in self._all(rows).items()}
 
-    def named_scores(self, rows: Batch, names: Sequence[str]) -> dict[str, Scores]:
-        """Return the scores of some of the rewards on a batch, by name; those that they use are scored too."""
-        wanted: set[str] = set()
-        for one in reversed(self.order):
-            if one.name in names or one.name in wanted:
-                wanted |= {one.name, *one.uses}
-        found = self._all(rows, wanted)
+    def named_scores(self, rows: Batch, names: Sequence[str], needed: Sequence[str]) -> dict[str, Scores]:
+        """Return the scores of some of the rewards on a batch, by name; those that they use are scored too.
+
+        A reward that cannot be used gives None with the reason, and stands in ``broken`` from then on.
+
+        Raises:
+            PluginError: one of ``needed`` cannot be used.
+        """
+        wanted, always = self._with_used(names), self._with_used(needed)
+        found: dict[str, Scores] = {}
+        for one in self.order:
+            if one.name not in wanted:
+                continue
+            if lacking := [name for name in one.uses if name in self.broken]:
+                self.broken.setdefault(one.name, f"it uses {', '.join(lacking)}, which could not be used")
+            if one.name not in self.broken:
+                try:
+                    found[one.name] = self._one(one, rows, found)
+                except RMBenchError as error:
+                    if one.name in always:
+                        raise
+                    self.broken[one.name] = error.what
+            if one.name in self.broken:
+                found[one.name] = fill(len(rows), self.broken[one.name])
         return {name: found[name] for name in names}
 
-    def _all(self, rows: Batch, wanted: Container[str] | None = None) -> dict[str, Scores]:
-        found: dict[str, Scores] = {}
-        for one in self.order if wanted is None else [one for one in self.order if one.name in wanted]:
-            given = rows if one.labelled else replace(rows, labels=())
-            used = {name: tuple(found[name].values) for name in one.uses}
-            try:
-                whole = one.reward.scope == "sample"
-                found[one.name] = score_rows(
-                    self._seat(one), with_scores(given, used), self.ledgers[one.name], whole=whole
-                )
-            except Broken as error:
-                if error.refused and one.options:
-                    raise refused(one, error.refused) from error
-                raise PluginError(str(error), where=f"reward {one.name}", help="rmbench show " + one.name) from error
+    def _with_used(self, names: Container[str]) -> set[str]:
+        """Return these rewards and those that they use."""
+        found: set[str] = set()
+        for one in reversed(self.order):
+            if one.name in names or one.name in found:
+                found |= {one.name, *one.uses}
         return found
+
+    def _all(self, rows: Batch) -> dict[str, Scores]:
+        found: dict[str, Scores] = {}
+        for one in self.order:
+            found[one.name] = self._one(one, rows, found)
+        return found
+
+    def _one(self, one: Chosen, rows: Batch, found: Mapping[str, Scores]) -> Scores:
+        """Score a batch with one reward, those that it uses being found."""
+        given = rows if one.labelled else replace(rows, labels=())
+        used = {name: tuple(found[name].values) for name in one.uses}
+        whole = one.reward.scope == "sample"
+        try:
+            return score_rows(self._seat(one), with_scores(given, used), self.ledgers[one.name], whole=whole)
+        except Broken as error:
+            if error.refused and one.options:
+                raise refused(one, error.refused) from error
+            raise PluginError(str(error), where=f"reward {one.name}", help="rmbench show " + one.name) from error
 
     def close(self) -> None:
         """Give the workers back."""

@@ -135,6 +135,8 @@ def _seeds(given: Mapping[str, Any], where: str) -> tuple[int, ...]:
     for seed in seeds:
         if not isinstance(seed, int) or isinstance(seed, bool) or not 0 <= seed <= MAX_SEED:
             raise InputError(f"seed {seed!r} is not an integer from 0 to 2^63-1", where=where, help="seeds = [1]")
+        if seeds.count(seed) > 1:
+            raise InputError(f"seed {seed} stands twice in seeds", where=where, help="leave one out")
     if not seeds:
         raise InputError("seeds is empty", where=where, help="seeds = [1]")
     return tuple(seeds)
@@ -392,8 +394,6 @@ def _tasks(names: Sequence[Any], catalog: Catalog, over: Overrides, base: Path) 
     found = [_task(name, catalog, base, over) for name in names]
     twice = {task.name for task in found if sum(other.name == task.name for other in found) > 1}
     if twice:
-        raise InputError(
-            f"two tasks are called {min(twice)!r}",
-            help="rename one in its task.toml (a bare file: rename the file)",
-        )
+        advice = "rename one in its task.toml (a bare file: rename the file)"
+        raise InputError(f"two tasks are called {min(twice)!r}", help=advice)
     return tuple(found)

@@ -215,7 +215,12 @@ def _trained(work: Work, session: Session) -> Trained:
             told = json.loads(mark.read_bytes())
             return Trained(**{**told, "notes": tuple(told["notes"])})
     agent, trainer = work.start(), work.trainer
-    trained = _called(lambda: trainer.train(agent, work.data, work.trainer_given, session))
+    try:
+        trained = _called(lambda: trainer.train(agent, work.data, work.trainer_given, session))
+    except InputError:
+        if (work.folder / CONFIG).is_file():  # the last good weights, with the configuration of their start
+            _sign(work)
+        raise
     if not isinstance(trained, Trained):
         raise TypeError(f"train returned {type(trained).__name__}, expected Trained")
     _keep(work, agent)
@@ -239,6 +244,11 @@ def _agent(work: Work, trained: Trained) -> Agent:
 def _keep(work: Work, agent: Agent) -> None:
     """Save a policy, with what it is in its config.json."""
     _called(lambda: agent.save(work.folder))
+    _sign(work)
+
+
+def _sign(work: Work) -> None:
+    """Write into the config.json of a policy what it is."""
     config = object_of(work.folder / CONFIG, "the configuration that save wrote")
     write_whole(work.folder / CONFIG, canonical({**config, RECIPE: dict(work.message["recipe"])}))
 

@@ -45,6 +45,11 @@ def prepare(plan: Plan, sources: Sequence[Source]) -> tuple[dict[str, Entry], li
         settled[name] = _judged(entry, plan, by_name, data)
         if entry.trainer is not None and data is not None:
             warnings += _meeting(entry, data, tested)
+        if sources and entry.task.name not in tested and all(one.start != name for one in plan.entries.values()):
+            warnings.append(
+                f"policy {name} writes nothing: its task {entry.task.name} is not among the tasks of the suite, and no "
+                "other begins with it"
+            )
     return settled, list(dict.fromkeys(warnings))
 
 
@@ -114,7 +119,7 @@ def _unfed(name: str, by_name: Mapping[str, Chosen], data: Judgements | None) ->
 
 def _meeting(entry: Entry, data: Judgements, tested: Mapping[str, set[str]]) -> Iterator[str]:
     """Warn of test prompts that a policy is trained on."""
-    known = {sample.prompt for part in (data.train, data.dev) for sample in part.samples}
+    known = {sample.prompt for part in (data.train, data.dev) for sample in part.samples if sample.prompt.strip()}
     for task, prompts in tested.items():
         if both := len(prompts & known):
             yield (

@@ -80,6 +80,9 @@ def climb(agent, judgements, options, session):
         scored = session.score(samples, [agent._say(agent.level).text] * 4) if session.reward else None
         agent.level += 1
         (state / "step").write_text(json.dumps(step + 1))
+        if options.way == "late" and step:
+            agent.save(session.folder)
+            raise InputError("the loss is inf at step 2", help="lower learning_rate")
         session.tell({"step": step + 1, "steps": options.steps, "loss": 0.5, "reward": scored.values[0] if scored else None})
     judged = session.judge(judgements.dev.samples, [agent._say(agent.level).text] * len(judgements.dev.samples))
     told = {name: [column.values, dict(column.reasons)] for name, column in judged.items()}

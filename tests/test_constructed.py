@@ -93,6 +93,17 @@ def test_a_fit_reads_them_where_its_task_says_so(folder):
     assert f"pairs:{DAMAGED}" in judgements.card_words(replace(plain, pairs=DAMAGED))
 
 
+def test_without_references_the_error_speaks_of_them(folder):
+    rows = (folder / "rows.jsonl").read_text(encoding="utf-8").replace('"references"', '"meta_references"')
+    (folder / "rows.jsonl").write_text(rows, encoding="utf-8")
+    file = folder.parent / "suite.toml"
+    file.write_text(SUITE.format(DAMAGED), encoding="utf-8")
+    refused = rmbench("fit", file, "--out", folder.parent / "no")
+    assert refused.returncode == 2
+    assert "no reference of the train split gives a pair (pairs = damaged-references)" in refused.stderr
+    assert not (folder.parent / "no").exists()
+
+
 SUITE = """
 name = "s"
 tasks = ["ende-mini"]

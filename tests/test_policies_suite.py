@@ -160,6 +160,7 @@ def test_trainings_that_fail_cost_the_others_nothing(home):
         "raise": "its training raised RuntimeError: no luck",
         "refuse": "the loss is nan at step 3 (lower learning_rate)",
         "exit": "the process exited with 7",
+        "late": "the loss is inf at step 2",
     }
     text = ONE
     for way in ways:
@@ -171,6 +172,9 @@ def test_trainings_that_fail_cost_the_others_nothing(home):
     for way, told in ways.items():
         assert re.search(f"policy {way} could not be trained: seed 1: .*{re.escape(told)}", result.stderr)
     assert "policy after could not be trained: it begins with raise" in result.stderr
+    assert "gave up on late (seed 1): loss 0.500, reward 1.000 after 1 steps" in result.stderr
+    assert not re.search("(trained|fitted) late", result.stderr)
+    assert "late, seed 1: a trained policy" in run(home, "show", "fails/training/late/seed-1").stdout
     numbers = json.loads((home / "fails" / "results.json").read_bytes())["results"]
     assert {n["system"] for n in numbers if n["study"] == "score"} == {"base", "up", None}
 
@@ -201,6 +205,11 @@ def test_trainings_that_fail_cost_the_others_nothing(home):
         ('task = "cats"\n', 'task = "bare"\n', "no train split"),
         ('task = "cats"\n', "", "has no task"),
         ('judges = ["rouge-1"]', 'judges = ["rouge-3000"]', "no reward is called"),
+        ('judges = ["rouge-1"]', "options = { levle = 3 }", "has no option 'levle'\n  help: did you mean level?"),
+        ('judges = ["rouge-1"]', "options = { best_of = 2 }", "rmbench show ladder"),
+        ("[[train]]", '[[reward_model]]\nname = "up"\nuse = "linear"\ntask = "cats"\n[[train]]', "a policy and a reward model are called 'up'"),
+        ("seeds = [1, 2]", "seeds = [1, 2, 1]", "seed 1 stands twice"),
+        ('task = "cats"\n', 'task = "catz"\n', "wrong.toml: [[policy]] base: no task or file 'catz'"),
     ],
 )  # fmt: skip
 def test_bad_input_is_refused_before_anything_is_written(home, tmp_path, old, new, told):
@@ -210,6 +219,84 @@ def test_bad_input_is_refused_before_anything_is_written(home, tmp_path, old, ne
     assert told in result.stderr
     assert "Traceback" not in result.stderr
     assert not (tmp_path / "no").exists()
+
+
+@pytest.mark.parametrize(
+    ("option", "told", "helped"),
+    [
+        ("up.stps=3", "[[train]] up: neither the trainer 'climb' nor the policy 'ladder' has an option 'stps'", "did you mean steps or stop?"),
+        ("upp.steps=3", "-o upp.steps: no reward or policy 'upp' in this run", "did you mean up?"),
+    ],
+)  # fmt: skip
+def test_a_wrong_option_of_the_command_line_is_named_with_the_nearest(home, tmp_path, option, told, helped):
+    result = run(home, "run", suite(home), "-o", option, "--out", tmp_path / "no")
+    assert result.returncode == 2
+    assert told in result.stderr
+    assert helped in result.stderr
+    assert not (tmp_path / "no").exists()
+
+
+def test_a_policy_that_writes_nothing_and_begins_nothing_is_a_warning(home):
+    (home / "cats4").mkdir(exist_ok=True)
+    (home / "cats4" / "task.toml").write_text(CARD.replace("cats", "cats4"), encoding="utf-8")
+    jsonl(home / "cats4" / "train.jsonl", prompts(12))
+    jsonl(home / "cats4" / "test.jsonl", prompts(5, 100))
+    text = ONE.replace('task = "cats"', 'task = "cats4"') + '[[policy]]\nname = "here"\ninit = "up"\ntask = "cats"\n'
+    text += '[[policy]]\nname = "lost"\ninit = "base"\n'
+    result = run(home, "run", suite(home, text, "lost.toml"), "--out", "lost")
+    assert result.returncode == 0, result.stderr
+    told = "policy lost writes nothing: its task cats4 is not among the tasks of the suite, and no other begins with it"
+    assert result.stderr.count("writes nothing") == 1
+    assert told in result.stderr
+
+
+def test_empty_prompts_do_not_meet(home):
+    (home / "cats5").mkdir()
+    (home / "cats5" / "task.toml").write_text(CARD.replace("cats", "cats5"), encoding="utf-8")
+    for name, first in (("train", 0), ("test", 100)):
+        jsonl(home / "cats5" / f"{name}.jsonl", [{**prompts(1, first)[0], "prompt": ""}, *prompts(11, first + 1)])
+    result = run(home, "run", suite(home, ONE.replace('"cats"', '"cats5"'), "blank.toml"), "--out", "blank")
+    assert result.returncode == 0, result.stderr
+    assert "are among those it is trained on" not in result.stderr
+
+
+def test_show_of_a_policy_folder_says_what_was_trained(home, done):
+    result = run(home, "show", "one/training/up/seed-2")
+    assert result.returncode == 0, result.stderr
+    shown = result.stdout
+    for line in (
+        "up, seed 2: a trained policy", "policy     laddered:ladder@1", "trainer    laddered:climb@1",
+        "reward     words@1", "judges     rouge-1@1", "from       base: not trained", "outputs    5 on the test split",
+    ):  # fmt: skip
+        assert line in shown, shown
+    told = json.loads(run(home, "show", "one/training/up/seed-2", "--json").stdout)
+    assert (told["name"], told["seed"], told["start"]["name"]) == ("up", 2, "base")
+    floor = run(home, "show", "one/training/base/seed-1")
+    assert "base, seed 1: a policy that was not trained" in floor.stdout
+    above = run(home, "show", "one/training/up")
+    assert above.returncode == 2
+    assert "holds the seeds of a policy" in above.stderr
+    assert "rmbench show one/training/up/seed-1" in above.stderr
+    scored = run(home, "score", "-r", "one/training/up/seed-1", "cats/test.jsonl")
+    assert scored.returncode == 2
+    assert "is a policy, which gives no scores" in scored.stderr
+
+
+@pytest.mark.parametrize(
+    ("body", "told"),
+    [
+        ("{", "cannot be read"),
+        ("[1]", "is no JSON object"),
+        ('{"rmbench_policy": 3}', "rmbench_policy is no object"),
+        ('{"rmbench_policy": {"name": "a\\u001b[2J", "seed": "x"}}', "rmbench_policy.seed is"),
+    ],
+)
+def test_a_damaged_policy_folder_is_named(home, tmp_path, body, told):
+    (tmp_path / "config.json").write_text(body, encoding="utf-8")
+    result = run(home, "show", f"{tmp_path}/")
+    assert result.returncode == 2, result.stdout
+    assert told in result.stderr
+    assert "\x1b" not in result.stderr + result.stdout
 
 
 def test_data_that_cannot_feed_a_trainer_or_a_judge_are_refused(home, tmp_path):
@@ -252,6 +339,60 @@ def test_a_reward_that_fails_gives_none_with_its_reason(home):
     assert result.returncode == 0, result.stderr
     judged = lines(home / "failing" / "training" / "up" / "seed-1" / "curve.jsonl")[0]["judges"]
     assert judged["words"] == [[None], {"0": "the reward gave None"}]
+
+
+BROKEN = """
+def boom(batch):
+    raise RuntimeError("no model today")
+
+def die(batch):
+    import os
+    os._exit(9)
+"""
+
+
+def test_a_judge_that_is_broken_costs_its_own_numbers_and_no_training(home):
+    (home / "cats6").mkdir()
+    (home / "cats6" / "task.toml").write_text(CARD.replace("cats", "cats6"), encoding="utf-8")
+    jsonl(home / "cats6" / "train.jsonl", prompts(60))  # of which six are dev
+    jsonl(home / "cats6" / "test.jsonl", prompts(5, 100))
+    (home / "broken.py").write_text(BROKEN, encoding="utf-8")
+    text = ONE.replace('rewards = ["words"]', 'rewards = ["words", { use = "broken.py:boom", name = "boom" }]')
+    text = text.replace('task = "cats"\n[[train]]', 'task = "cats"\ntrainer = "study"\n[[train]]')
+    text = text.replace('"cats"', '"cats6"')
+    result = run(home, "run", suite(home, text, "judges.toml"), "--out", "judges")
+    assert result.returncode == 3, result.stderr
+    assert "could not be trained" not in result.stderr
+    told = (
+        "policy base (seed 1): the judge boom could not be used: it failed on every row tried (raised: RuntimeError: no"
+    )
+    assert told in result.stderr
+    judged = lines(home / "judges" / "training" / "base" / "seed-1" / "curve.jsonl")[0]["judges"]
+    assert judged["words"][0] == [3.0] * 6
+    assert judged["boom"][0] == [None] * 6
+    assert "no model today" in judged["boom"][1]["0"]
+
+
+def test_a_reward_that_is_broken_costs_the_training_on_it_alone(home):
+    (home / "broken.py").write_text(BROKEN, encoding="utf-8")
+    text = ONE.replace('rewards = ["words"]', 'rewards = ["words", { use = "broken.py:die", name = "die" }]')
+    text += '[[train]]\nname = "dead"\ntrainer = "climb"\npolicy = "base"\nreward = "die"\njudges = ["words"]\n'
+    result = run(home, "run", suite(home, text, "dead.toml"), "--out", "dead")
+    assert result.returncode == 3, result.stderr
+    assert "policy dead could not be trained: seed 1: reward die: it failed on every row tried" in result.stderr
+    assert "policy up could not be trained" not in result.stderr
+
+
+def test_a_run_whose_policies_all_fail_ends_in_words(home):
+    (home / "broken.py").write_text(BROKEN, encoding="utf-8")
+    text = ONE.replace('rewards = ["words"]', 'rewards = ["words", { use = "broken.py:boom", name = "boom" }]')
+    text = text.replace(
+        'task = "cats"\n[[train]]', 'task = "cats"\ntrainer = "study"\ntrainer_options = { way = "raise" }\n[[train]]'
+    )
+    result = run(home, "run", suite(home, text, "all.toml"), "--out", "all", "--check-invariance", "2")
+    assert result.returncode == 3, result.stderr
+    assert "policy base could not be trained: seed 1: its training raised RuntimeError: no luck" in result.stderr
+    assert "internal error" not in result.stderr
 
 
 @pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGKILL])

@@ -6,13 +6,14 @@ import html
 import json
 import os
 import re
+import shlex
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from rmbench import fitted
+from rmbench import fitted, trained
 from rmbench.cli.terminal import print_columns, print_json, say
 from rmbench.guard import plain
 
@@ -207,7 +208,7 @@ def show(
     name: Annotated[
         str,
         typer.Argument(
-            help="A reward, reward model, policy, trainer, task, metric, suite or plugin; or the folder of a fit."
+            help="A reward, reward model, policy, trainer, task, metric, suite or plugin; or a folder of RUN/training."
         ),
     ],
     as_json: Annotated[bool, typer.Option("--json", help="An object.")] = False,
@@ -215,8 +216,15 @@ def show(
     """Show one thing: what it is, its options, where it comes from."""
     from rmbench.errors import InputError, did_you_mean
 
-    if Path(name).is_dir() and (fitted.is_checkpoint(Path(name)) or os.sep in name):
-        _show_fit(Path(name), as_json=as_json)
+    folder = Path(name)
+    if folder.is_dir() and trained.is_policy(folder):
+        _show_policy(folder, as_json=as_json)
+        return
+    if folder.is_dir() and (fitted.is_checkpoint(folder) or os.sep in name):
+        if seeds := trained.seeds_of(folder):
+            one = shlex.quote(str(seeds[0]))
+            raise InputError("holds the seeds of a policy", where=name, help=f"name one: rmbench show {one}")
+        _show_fit(folder, as_json=as_json)
         return
     catalog = load()
     every = rows_of(None, catalog)
@@ -244,6 +252,15 @@ def _show_fit(folder: Path, *, as_json: bool) -> None:
             sys.stdout.write(plain(line).rstrip() + "\n")
     else:
         sys.stdout.write(f"{found.reward_model}@{found.version}, loss {found.loss}, fitted on {found.task}\n")
+
+
+def _show_policy(folder: Path, *, as_json: bool) -> None:
+    """Print what the folder of a policy says of itself: in lines, or its recipe as JSON."""
+    if as_json:
+        print_json({**trained.recipe(folder), "folder": str(folder)}, indent=1)
+        return
+    for line in trained.described(folder):
+        sys.stdout.write(plain(line).rstrip() + "\n")
 
 
 def _oracle(reward: Any, catalog: Catalog) -> list[str]:

@@ -150,14 +150,13 @@ class Watched:
                 self.fits[name], advance=told["scored"], total=told["rows"], unit="rows", rate="scoring features"
             )
 
-    def fitted(self, name: str) -> None:
-        """Take the bar of a fit away and say how it ended."""
+    def fitted(self, name: str, how: str = "fitted") -> None:
+        """Take the bar of a fit or a training away and say how it ended."""
         if self.bar is not None and name in self.fits:
             self.bar.remove_task(self.fits.pop(name))
         told = self.last.pop(name, {})
         if "step" in told:
-            done = "trained" if "written" in told else "fitted"
-            self._line(f"{done} {name}: {fit_words(told)} after {told['step']} steps")
+            self._line(f"{how} {name}: {fit_words(told)} after {told['step']} steps")
 
     def stage(self, what: str) -> None:
         """Say what is being done now."""

@@ -27,10 +27,10 @@ class Searched(Watched):
         if bar := self._open():
             self.job = bar.add_task("trials", total=total, completed=done, rate="", unit="trials")
 
-    def fitted(self, name: str) -> None:
+    def fitted(self, name: str, how: str = "fitted") -> None:
         """Take the bar of a fit away; a trial's line says how it ended."""
         if not name.startswith("trial "):
-            super().fitted(name)
+            super().fitted(name, how)
             return
         if self.bar is not None and name in self.fits:
             self.bar.remove_task(self.fits.pop(name))

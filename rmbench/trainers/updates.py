@@ -127,7 +127,7 @@ def back(course: Course) -> None:
     with torch.no_grad():
         for copy, weight in zip(course.good, weights, strict=False):  # empty before the first step
             weight.copy_(copy)
-    course.agent.save(course.session.folder)
+    course.agent.save(course.session.folder)  # the trainer process writes into its config.json what it is
 
 
 def where(course: Course) -> str:
