@@ -199,9 +199,21 @@ def _seeds(table: pa.Table) -> tuple[int | None, ...]:
     return tuple(table["seed"].to_pylist()) if "seed" in table.column_names else (None,) * table.num_rows
 
 
+FOREIGN = re.compile(r"((?:raised|built):? \w+): .*", re.DOTALL)  # what an exception says after its name
+LAST_WORDS = re.compile(r"(the process (?:exited with \d+|was killed by \w+)) \(.*\)", re.DOTALL)
+PLACE = re.compile(r"^((?:seed \d+: )?)/[^:]*/([^:/]+): ")  # of an error of ours, spaces and all
+PATH = re.compile(r"(?<![\w.~])/(?:[^\s/:'\"]+/)+([^\s/:'\"]+)")
+
+
 def brief(reason: str | None) -> str | None:
-    """Return why a reward could not be used without the words of its exception, which may hold a path or a pid."""
-    return None if reason is None else re.sub(r"((?:raised|built): \w+): .*", r"\1", reason, flags=re.DOTALL)
+    """Return why something could not be used without what may differ from one machine or folder to the next.
+
+    The words of an exception or of a dead process go; of an absolute path its last name stays.
+    """
+    if reason is None:
+        return None
+    told = LAST_WORDS.sub(r"\1", FOREIGN.sub(r"\1", reason))
+    return PATH.sub(r"\1", PLACE.sub(r"\1\2: ", told))
 
 
 def _rewards(run: RunFolder, manifest: Mapping[str, Any], task: Mapping[str, Any]) -> dict[str, Scored]:
