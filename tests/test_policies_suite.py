@@ -170,9 +170,30 @@ def test_trainings_that_fail_cost_the_others_nothing(home):
     assert result.returncode == 3, result.stderr
     for way, told in ways.items():
         assert re.search(f"policy {way} could not be trained: seed 1: .*{re.escape(told)}", result.stderr)
-    assert "policy after could not be trained: it begins with raise" in result.stderr
+    assert "policy after could not be trained: seed 1: it begins with raise" in result.stderr
     numbers = json.loads((home / "fails" / "results.json").read_bytes())["results"]
     assert {n["system"] for n in numbers if n["study"] == "score"} == {"base", "up", None}
+
+
+def test_a_lost_seed_costs_the_other_seeds_nothing(home):
+    text = SUITE.replace('rewards = ["words"]', 'rewards = ["words"]\nstudies = ["optimise"]')
+    text += 'trainer_options = { way = "second" }\n[[policy]]\nname = "after"\ninit = "up"\n'
+    made = []
+    for out in ("lost", "lost-again"):
+        result = run(home, "run", suite(home, text, "lost.toml"), "--out", out, "--workers", "2")
+        assert result.returncode == 3, result.stderr
+        assert "policy up could not be trained: seed 2: its training raised RuntimeError: no luck in" in result.stderr
+        assert "policy after could not be trained: seed 2: it begins with up, which" in result.stderr
+        made.append((home / out / "results.json").read_bytes())
+    assert made[0] == made[1]
+    assert str(home).encode() not in made[0]
+    gains = {
+        n["seed"]: (n["value"], n["reason"])
+        for n in json.loads(made[0])["results"]
+        if (n["metric"], n["system"], n["reward"]) == ("gain", "up", "words")
+    }
+    why = "seed 2: its training raised RuntimeError"
+    assert gains == {1: (2.0, None), 2: (None, why), None: (2.0, "no outputs of seed 2")}
 
 
 @pytest.mark.parametrize(

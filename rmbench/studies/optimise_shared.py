@@ -72,7 +72,7 @@ def _mean(field: Field, entry: Entry, place: tuple[str, str], aspect: str, judge
     reason = (entry.failure or NO_OUTPUT) if not found.seeds else None if used else nobody
     if used:
         row = replace(row, signature=f"{row.signature}|judges:{','.join(used)}")
-    return Mean(row, found.seeds, sheet, missing=found.missing, reason=reason)
+    return Mean(row, found.seeds, sheet, missing=found.missing, reason=reason, failure=entry.failure)
 
 
 def _standardised(field: Field, found: Outputs, start: Outputs, judges: Sequence[str]) -> tuple[Sheet, list[str]]:

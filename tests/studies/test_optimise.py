@@ -188,6 +188,23 @@ def test_a_lost_seed_is_said_and_the_others_count(tmp_path):
     assert (row.value, row.reason) == (pytest.approx(1.0), "no outputs of seed 2")
 
 
+def test_a_seed_that_failed_has_its_reason_and_the_others_count_in_every_number(tmp_path):
+    table = {key: ["a b"] * PROMPTS for key in (("base", 1), ("base", 2), ("rl", 1))}
+    scores = {"proxy": {**both("base", flat(0.0)), ("rl", 1): flat(1.0)},
+              "gold": {**both("base", flat(0.0)), ("rl", 1): flat(-1.0)}}  # fmt: skip
+    told = {"failures": {"rl": "seed 2: its training raised ValueError: in /tmp/x"}}
+    found = study(tmp_path, PLAN, rows_of(table, scores), **told)
+    for metric in ("mean", "gain", "interquartile-gain", "length", "distinct-2", "bleu", "judged-gain"):
+        own = {"metric": metric, "system": "rl"}
+        own |= {"reward": "proxy"} if metric in ("mean", "gain", "interquartile-gain") else {}
+        own |= {"aspect": "judges"} if metric == "judged-gain" else {}
+        assert only(found, seed=None, **own).value is not None, metric
+        assert only(found, seed=None, **own).reason == "no outputs of seed 2", metric
+        if metric != "interquartile-gain":
+            assert only(found, seed=2, **own).reason == "seed 2: its training raised ValueError", metric
+    assert only(found, metric="hacked").value == 1.0
+
+
 def test_a_start_without_training_stands_for_every_seed(tmp_path):
     table = {key: ["a b"] * PROMPTS for key in (("base", None), ("rl", 1), ("rl", 2))}
     scores = {"proxy": {("base", None): flat(0.0), ("rl", 1): flat(1.0), ("rl", 2): flat(2.0)},
