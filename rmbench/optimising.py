@@ -62,8 +62,8 @@ class Job:
 class Trainings:
     """Trains the policies of a plan into a run folder.
 
-    ``lost`` holds, by entry and seed, why a policy could not be trained; ``notes`` what the user should know of the others.
-    ``starts`` is the run folder in which the policies stand that others begin with, None: this one.
+    ``lost`` holds, by entry and seed, why a policy could not be trained; ``notes`` what the user should know of the
+    others; ``starts`` is the run folder in which the policies stand that others begin with, None: this one.
     """
 
     plan: Plan

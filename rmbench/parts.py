@@ -32,9 +32,14 @@ def sample_folder(task: str) -> str:
     return f"samples/{folder_name(task)}"
 
 
+def scores_folder(task: str) -> str:
+    """Return the folder of all scores on a task, relative to the run."""
+    return f"scores/{folder_name(task)}"
+
+
 def score_folder(task: str, reward: str) -> str:
     """Return the folder of a reward's scores on a task, relative to the run."""
-    return f"scores/{folder_name(task)}/{folder_name(reward)}"
+    return f"{scores_folder(task)}/{folder_name(reward)}"
 
 
 def part_name(folder: str, index: int) -> str:

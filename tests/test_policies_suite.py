@@ -194,6 +194,11 @@ def test_a_lost_seed_costs_the_other_seeds_nothing(home):
     }
     why = "seed 2: its training raised RuntimeError"
     assert gains == {1: (2.0, None), 2: (None, why), None: (2.0, "no outputs of seed 2")}
+    result = run(home, "run", suite(home, text, "lost.toml"), "--out", "lost", "--resume", LUCK="1")
+    assert result.returncode == 0, result.stderr
+    whole = run(home, "run", suite(home, text, "lost.toml"), "--out", "luck", LUCK="1")
+    assert whole.returncode == 0, whole.stderr
+    assert (home / "lost" / "results.json").read_bytes() == (home / "luck" / "results.json").read_bytes()
 
 
 @pytest.mark.parametrize(
