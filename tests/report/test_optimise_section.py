@@ -108,6 +108,16 @@ def test_drift_holds_points_and_the_fitted_form(found):
     assert fitted.points[-1] == pytest.approx((2.0, 2 * (1.5 - 0.25 * 0.6931471805599453)))
 
 
+def test_the_curve_of_best_of_n_is_not_drawn_as_a_training_that_moves():
+    rows = [{**one, "aspect": "best-of-n"} if one["metric"].startswith("scaling-") else one for one in trained()]
+    assert len(of_rows(rows).sections[0].graphs) == 1  # the curves over training
+
+
+def test_drift_without_a_value_at_the_start_is_not_drawn():
+    rows = [{**one, "value": None} if one["metric"] == "mean" and one["step"] == 0 else one for one in trained()]
+    assert len(of_rows(rows).sections[0].graphs) == 1
+
+
 def test_predictions_stand_in_a_table_of_their_own():
     of = {"task": "chat-mini", "against": "news-mini", "policy": "base", "trainer": "grpo", "probe": "kendall",
           "level": "sample", "n": 4}  # fmt: skip

@@ -83,6 +83,14 @@ def test_probability_of_improvement_by_hand(tmp_path):
     assert only(found, metric="probability-of-improvement", reward="gold", system="rl").value == 0.0
 
 
+def test_scores_that_are_equal_on_paper_tie(tmp_path):
+    scores = {"proxy": {**both("base", flat(0.0)), **both("rl", flat(1.0))},
+              "gold": {**both("base", [0.1 + 0.2] * 6), **both("rl", [0.3] * 6)}}  # fmt: skip
+    found = study(tmp_path, PLAN, small(scores))
+    row = only(found, metric="probability-of-improvement", reward="gold", system="rl", against="base")
+    assert (row.value, row.ci) == (0.5, (0.5, 0.5))
+
+
 def test_probability_is_held_against_supervised_entries_too(tmp_path):
     plan = [entry("base"), entry("sup", trainer="sft", policy="base"), train("rl", "proxy")]
     table = {(name, seed): ["a b"] * PROMPTS for name in ("base", "sup", "rl") for seed in SEEDS}
