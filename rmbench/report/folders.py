@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from rich.table import Table
+    from rich.text import Text
 
     from rmbench.api import Result
 
@@ -71,8 +72,8 @@ def write_run(
     return main
 
 
-def run_tables(run: Run) -> list[Table]:
-    """Return the short tables of a run for the terminal."""
+def run_tables(run: Run) -> list[Table | Text]:
+    """Return the short tables of a run for the terminal, and what is said in place of one."""
     return tables(build([read_run(run)]))
 
 

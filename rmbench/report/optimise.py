@@ -9,7 +9,14 @@ from rmbench.report.escape import plain
 from rmbench.report.numbers import listing, number, plural
 from rmbench.report.optimise_boards import boards_of
 from rmbench.report.optimise_graphs import curve_graphs, drift_graphs
-from rmbench.report.optimise_tables import fits_table, prediction_table, seeds_tables, speed_table, texts_table
+from rmbench.report.optimise_tables import (
+    fits_table,
+    prediction_table,
+    prediction_words,
+    seeds_tables,
+    speed_table,
+    texts_table,
+)
 from rmbench.report.rows import read_rows, shown
 from rmbench.report.tables import Beside, Section, Table
 
@@ -19,7 +26,8 @@ if TYPE_CHECKING:
     from rmbench.api import Result
     from rmbench.report.merge import Merged
 
-OPTIMISE, TRAIN = "optimise", "train"
+OPTIMISE, TRAIN, PREDICTS = "optimise", "train", "predicts-gain:"
+PREDICTED = "Does agreement predict optimisation?"
 MOST_COMPARED = 12
 MOST_CHARACTERS = 1200
 
@@ -43,11 +51,15 @@ PREDICTION = (
 
 @dataclass(frozen=True, slots=True)
 class Optimised:
-    """What a report says of trained policies: sentences for the summary, sections, and the tables for a paper."""
+    """What a report says of trained policies: sentences for the summary, sections, and the tables for a paper.
+
+    ``said`` are sentences that stand where a table would, had it a number.
+    """
 
     words: tuple[str, ...] = ()
     sections: tuple[Section, ...] = ()
     paper: tuple[Table, ...] = ()
+    said: tuple[str, ...] = ()
 
 
 def optimised(
@@ -62,7 +74,8 @@ def optimised(
             ``after``, ``references``.
     """
     rows = [row for row in merged.rows if row.study == OPTIMISE]
-    told = [row for row in rows if not row.metric.startswith("predicts-gain:")]
+    told = [row for row in rows if not row.metric.startswith(PREDICTS)]
+    guessed = [row for row in rows if row.metric.startswith(PREDICTS)]
     sections: list[Section] = []
     words: list[str] = []
     paper: list[Table] = []
@@ -72,15 +85,17 @@ def optimised(
         paper += boards
         words += list(_words(task, own))
         sections.append(_section(task, own, boards, compared))
-    predicted = prediction_table([row for row in rows if row.metric.startswith("predicts-gain:")])
+    predicted, said = prediction_table(guessed), prediction_words(guessed)
     if predicted:
-        sections.append(Section("Does agreement predict optimisation?", (PREDICTION,), tables=(predicted,)))
+        sections.append(Section(PREDICTED, (PREDICTION,), tables=(predicted,)))
         paper.append(predicted)
+    elif said:
+        sections.append(Section(PREDICTED, (said,)))
     timed = speed_table([row for row in map(shown, read_rows(measurements)) if row.study == TRAIN])
     if timed:
         note = "Measured on the machine of the run, once: outside the promise of equal bytes."
         sections.append(Section("Training speed", (note,), tables=(timed,)))
-    return Optimised(tuple(words), tuple(sections), tuple(paper))
+    return Optimised(tuple(words), tuple(sections), tuple(paper), (said,) if said else ())
 
 
 def _section(

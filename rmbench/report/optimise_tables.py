@@ -6,7 +6,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from rmbench.report.grid import Filed, Frame, grid
-from rmbench.report.numbers import MISSING, interval, number, plural
+from rmbench.report.numbers import MISSING, interval, listing, number, plural
 from rmbench.report.tables import Cell, Head, Line, Table
 
 if TYPE_CHECKING:
@@ -91,22 +91,19 @@ def fits_table(rows: Sequence[Result]) -> Iterable[Table]:
 
 
 def prediction_table(rows: Sequence[Result]) -> Table | None:
-    """Return, a line per agreement metric and training, both rank correlations and the number of rewards."""
-    if not rows:
+    """Return, a line per agreement metric and training with a number, both rank correlations and how many rewards."""
+    every = [its for its in _predictions(rows) if any(row.value is not None for row in its.values())]
+    if not every:
         return None
-    cells: dict[tuple[object, ...], dict[str, Result]] = {}
-    for row in rows:
-        key = (row.task, row.probe, row.aspect, row.level, row.against, row.policy, row.trainer)
-        cells.setdefault(key, {})[row.metric] = row
-    every = list(cells.values())
     shown = every[:MOST_PREDICTIONS]
-    more = len(every) - len(shown)
+    more, none = len(every) - len(shown), len(_predictions(rows)) - len(every)
     notes = dict.fromkeys(row.reason for its in shown for row in its.values() if row.reason)
     heads = (
         Head("labels of", numeric=False), Head("trained on", numeric=False), Head("trainer", numeric=False),
         Head("Spearman", "95 % interval"), Head("Kendall", "95 % interval"), Head("rewards"),
     )  # fmt: skip
     left = [f"{plural(more, 'further line')} in results.csv"] if more > 0 else []
+    left += [f"{plural(none, 'line')} without a number, left out: {_reasons(rows)}"] if none else []
     return Table(
         title="Agreement and judged gain",
         caption="A line per agreement metric; at 1 the reward that agrees best with people trains best.",
@@ -115,6 +112,26 @@ def prediction_table(rows: Sequence[Result]) -> Table | None:
         lines=tuple(_prediction(its) for its in shown),
         notes=(*(f"{MISSING}: {reason}" for reason in notes), *left),
     )
+
+
+def prediction_words(rows: Sequence[Result]) -> str | None:
+    """Return a sentence where no prediction has a number, None where one has, or nothing was to be predicted."""
+    if not rows or any(row.value is not None for row in rows):
+        return None
+    most = plural(max(row.n or 0 for row in rows), "reward")
+    return f"Whether agreement with people predicts gains from training cannot be said of {most}: {_reasons(rows)}."
+
+
+def _predictions(rows: Sequence[Result]) -> list[dict[str, Result]]:
+    cells: dict[tuple[object, ...], dict[str, Result]] = {}
+    for row in rows:
+        key = (row.task, row.probe, row.aspect, row.level, row.against, row.policy, row.trainer)
+        cells.setdefault(key, {})[row.metric] = row
+    return list(cells.values())
+
+
+def _reasons(rows: Sequence[Result]) -> str:
+    return listing(dict.fromkeys(row.reason or "no reason given" for row in rows if row.value is None))
 
 
 def _prediction(its: dict[str, Result]) -> Line:

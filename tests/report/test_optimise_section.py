@@ -108,6 +108,37 @@ def test_drift_holds_points_and_the_fitted_form(found):
     assert fitted.points[-1] == pytest.approx((2.0, 2 * (1.5 - 0.25 * 0.6931471805599453)))
 
 
+def guesses(**changed):
+    of = {"task": "chat-mini", "against": "news-mini", "policy": "base", "trainer": "grpo", "probe": "kendall",
+          "level": "sample", **changed}  # fmt: skip
+    return [row("optimise", f"predicts-gain:{name}", **of) for name in ("spearman", "kendall")]
+
+
+def test_with_one_reward_a_sentence_stands_where_the_predictions_would():
+    from rmbench.report.model import build
+    from rmbench.report.terminal import tables
+
+    rows = [one for level in ("pair", "sample") for one in guesses(level=level, n=1, reason="fewer than 3 ran both")]
+    found = of_rows(rows)
+    sentence = (
+        "Whether agreement with people predicts gains from training cannot be said of 1 reward: fewer than 3 ran both."
+    )
+    (section,) = found.sections
+    assert (section.title, section.paragraphs, section.tables) == (
+        "Does agreement predict optimisation?", (sentence,), (),
+    )  # fmt: skip
+    assert (found.paper, found.said) == ((), (sentence,))
+    shown = tables(build([RunData(manifest(TASKS, REWARDS), rows)]))
+    assert str(shown[-1]).strip() == sentence
+
+
+def test_predictions_without_a_number_are_counted_below_the_others():
+    rows = [*guesses(level="pair", n=1, reason="too few"), *guesses(n=3, value=0.5)]
+    (table,) = of_rows(rows).paper
+    assert [line.label for line in table.lines] == ["kendall, sample"]
+    assert table.notes == ("1 line without a number, left out: too few",)
+
+
 def test_the_curve_of_best_of_n_is_not_drawn_as_a_training_that_moves():
     rows = [{**one, "aspect": "best-of-n"} if one["metric"].startswith("scaling-") else one for one in trained()]
     assert len(of_rows(rows).sections[0].graphs) == 1  # the curves over training

@@ -272,6 +272,14 @@ def test_prediction_over_trainers_is_of_the_mean_gain():
     assert values == {"grpo": pytest.approx(1.0), "ppo": pytest.approx(-0.5), None: pytest.approx(-0.5)}
 
 
+def test_prediction_over_trainers_is_of_the_rewards_that_all_of_them_trained_on():
+    rows = [*agreed("kendall", {"a": 0.1, "b": 0.2, "c": 0.3, "d": 0.4, "e": 0.5}),
+            *trained({"a": 1.0, "b": 2.0, "c": 3.0, "d": 9.0}), *trained({"a": 1.0, "b": 2.0, "c": 3.0, "e": -9.0}, "ppo")]  # fmt: skip
+    found = predictions(rows, seed=1)
+    told = {row.trainer: (row.value, row.n) for row in found if row.metric == "predicts-gain:spearman"}
+    assert told == {"grpo": (pytest.approx(1.0), 4), "ppo": (pytest.approx(-0.2), 4), None: (pytest.approx(1.0), 3)}
+
+
 def test_two_rewards_predict_nothing():
     rows = [*agreed("kendall", {"a": 0.1, "b": 0.2, "z": 0.3}), *trained({"a": 1.0, "b": 2.0, "c": 0.0})]
     row = only(predictions(rows, seed=1), metric="predicts-gain:kendall")
