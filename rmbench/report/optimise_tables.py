@@ -10,7 +10,7 @@ from rmbench.report.numbers import MISSING, interval, listing, number, plural
 from rmbench.report.tables import Cell, Head, Line, Table
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Hashable, Iterable, Sequence
 
     from rmbench.api import Result
 
@@ -51,12 +51,15 @@ def seeds_tables(rows: Sequence[Result]) -> Iterable[Table]:
     if whole:
         words = "Mean, interquartile mean and gains over seeds and prompts; probability of improvement over each rival."
         frame = Frame("Every reward over seeds", words, corner="policy, reward", folded=True)
-        yield grid(frame, [Filed(_of(row), _column(row), _head(row), row, ranked=False) for row in whole])
+        yield grid(frame, [_filed(_of(row), _column(row), _head(row), row) for row in whole])
     each = [row for row in told if row.seed is not None and row.metric in ("mean", "gain") and row.against is None]
     if each:
         frame = Frame("Seed by seed", "Intervals resample prompts.", corner="policy, reward, seed", folded=True)
-        filed = [Filed(f"{_of(row)}, {row.seed}", row.metric, Head(row.metric), row, ranked=False) for row in each]
-        yield grid(frame, filed)
+        yield grid(frame, [_filed(f"{_of(row)}, {row.seed}", row.metric, Head(row.metric), row) for row in each])
+
+
+def _filed(line: str, column: Hashable, head: Head, row: Result) -> Filed:
+    return Filed(line, column, head, row, ranked=False, unit=row.reward or "")
 
 
 def _of(row: Result) -> str:
@@ -85,9 +88,8 @@ def fits_table(rows: Sequence[Result]) -> Iterable[Table]:
         "wears off."
     )
     frame = Frame("Over-optimisation, fitted", words, corner="policy, score, form", folded=True)
-    filed = [Filed(f"{_of(row)}, {row.aspect}", row.metric, heads[row.metric], row, ranked=False) for row in own
-             if row.metric in heads]  # fmt: skip
-    yield grid(frame, filed)
+    own = [row for row in own if row.metric in heads]
+    yield grid(frame, [_filed(f"{_of(row)}, {row.aspect}", row.metric, heads[row.metric], row) for row in own])
 
 
 def prediction_table(rows: Sequence[Result]) -> Table | None:

@@ -108,6 +108,22 @@ def test_drift_holds_points_and_the_fitted_form(found):
     assert fitted.points[-1] == pytest.approx((2.0, 2 * (1.5 - 0.25 * 0.6931471805599453)))
 
 
+def test_rewards_of_unlike_scales_have_digits_of_their_own():
+    rows = [
+        *trained(),
+        *(row("optimise", "mean", task="chat-mini", system="low", policy="base", trainer="grpo", split="test",
+              reward="ter", aspect="judge", seed=seed, value=-123.4) for seed in (None, 1)),
+        row("optimise", "mean", task="chat-mini", system="low", policy="base", trainer="grpo", split="test",
+            reward="chrf", aspect="judge", seed=1, value=0.125),
+    ]  # fmt: skip
+    (section,) = of_rows(rows).sections
+    whole, each = section.tables[-2:]
+    assert {line.label: line.cells[0].text for line in whole.lines if line.label.startswith("low")} == {
+        "low, rouge-l": "0.500", "low, chrf": "0.500", "low, ter": "-123.4",
+    }  # fmt: skip
+    assert [line.cells[0].text for line in each.lines] == ["-123.4", "0.125"]
+
+
 def guesses(**changed):
     of = {"task": "chat-mini", "against": "news-mini", "policy": "base", "trainer": "grpo", "probe": "kendall",
           "level": "sample", **changed}  # fmt: skip
