@@ -35,7 +35,10 @@ def texts_table(rows: Sequence[Result]) -> Iterable[Table]:
         own.sort(key=lambda row: list(systems).index(row.system or "") if row.system in systems else len(systems))
         filed = [Filed(row.system or "", row.metric, WRITTEN[row.metric], row, ranked=False) for row in own]
         filed.sort(key=lambda one: order.index(str(one.column)))
-        words = "Of the test outputs, means over seeds. KL is to the start, of a sampled response."
+        words = (
+            "Of the test outputs, means over seeds. KL is to the start, of a sampled response; of the best of n, "
+            "log n - (n - 1) / n, the most that it can be. BLEU and chrF are from 0 to 100, ROUGE from 0 to 1."
+        )
         yield _in_order(grid(Frame("What the policies write", words, corner="policy"), filed), list(systems))
 
 
@@ -85,7 +88,7 @@ def fits_table(rows: Sequence[Result]) -> Iterable[Table]:
     words = (
         "Gain over the start at distance d, the root of the KL: d (alpha - beta d) for best-of-n, "
         "d (alpha - beta log d) for RL (Gao et al. 2022). Alpha is how fast a score rises at first, beta how fast that "
-        "wears off."
+        "wears off; where the form is greatest may lie beyond what was measured."
     )
     frame = Frame("Over-optimisation, fitted", words, corner="policy, score, form", folded=True)
     own = [row for row in own if row.metric in heads]

@@ -14,6 +14,7 @@ import numpy as np
 
 from rmbench.stats.ties import round12
 from rmbench.studies.entries import Sheet, beside, less, scores
+from rmbench.studies.optimise_judges import is_same
 from rmbench.studies.optimise_means import NO_OUTPUT, Mean, about, numbers
 
 if TYPE_CHECKING:
@@ -32,9 +33,11 @@ NO_SHARED = "no judge that every entry of this start has, and that none of them 
 def judged_gains(field: Field) -> list[Result]:
     """Return ``judged-gain`` of each entry with a reward, and of the entries without one beside it.
 
-    Aspect ``judges``: by the judges of the entry; aspect ``shared judges``: by those of all entries with the same start
-    that none of these optimises, so that rewards can be compared. ``against`` names the start. Entries without a reward
-    (supervised only, or not trained) have a row for each reward of that start, by the same judges.
+    Aspect ``judges``: by the judges that all entries of the same start and reward have, so that trainers can be
+    compared (by its own where they have none in common); aspect ``shared judges``: by those of all entries with the
+    same start that none of these optimises, so that rewards can be compared. A judge that is an optimised reward under
+    another name has no say. ``against`` names the start. Entries without a reward (supervised only, or not trained)
+    have a row for each reward of that start, by the same judges.
     """
     return numbers(field, list(_means(field)))
 
@@ -45,22 +48,24 @@ def _means(field: Field) -> Iterator[Mean]:
     for start in starts:
         rewarded = [entry for entry in every if entry.reward and entry.policy == start]
         others = [entry for entry in every if not entry.reward and entry.name != start]
-        shared = shared_judges(rewarded)
+        shared = shared_judges(field, rewarded)
         for reward in dict.fromkeys(entry.reward or "" for entry in rewarded):
             own = [entry for entry in rewarded if entry.reward == reward]
-            judges = [name for name in own[0].judges if all(name in entry.judges for entry in own)]
+            judges = shared_judges(field, own)
             for entry in (*own, *others):
-                of_entry = list(entry.judges) if entry.reward else judges
+                of_entry = judges if judges or not entry.reward else shared_judges(field, [entry])
                 yield _mean(field, entry, (start or "", reward), OWN, of_entry)
                 yield _mean(field, entry, (start or "", reward), SHARED, shared)
 
 
-def shared_judges(rewarded: Sequence[Entry]) -> list[str]:
-    """Return the judges that all these entries have and none optimises."""
-    optimised = {entry.reward for entry in rewarded}
+def shared_judges(field: Field, rewarded: Sequence[Entry]) -> list[str]:
+    """Return the judges that all these entries have and none optimises, under whatever name."""
+    optimised = dict.fromkeys(entry.reward for entry in rewarded if entry.reward)
     return [
-        name for name in rewarded[0].judges if name not in optimised and all(name in entry.judges for entry in rewarded)
-    ]
+        name for name in rewarded[0].judges
+        if all(name in entry.judges for entry in rewarded)
+        and not any(is_same(field, name, reward) for reward in optimised)
+    ]  # fmt: skip
 
 
 def _mean(field: Field, entry: Entry, place: tuple[str, str], aspect: str, judges: Sequence[str]) -> Mean:

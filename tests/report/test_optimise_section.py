@@ -89,6 +89,36 @@ def test_no_hacked_reward_is_said_too():
     assert "No reward was seen to be hacked on chat-mini in 1 training." in of_rows(list(rows)).words
 
 
+def test_how_many_prompts_and_which_seeds_are_said():
+    of = {"task": "chat-mini", "system": "low", "policy": "base", "trainer": "grpo", "split": "test", "reward": "chrf"}
+    rows = [*trained(), *(row("optimise", "gain", **of, seed=seed, value=0.1, n=1200) for seed in (3, 1, None))]
+    (section,) = of_rows(rows).sections
+    assert section.paragraphs[1] == "Measured on 1,200 prompts of the test split, with seeds 1 and 3."
+    (section,) = of_rows([one for one in trained() if one["step"] is None]).sections
+    assert not any(paragraph.startswith("Measured") for paragraph in section.paragraphs)
+
+
+def test_what_nobody_can_say_is_no_verdict():
+    rows = [{**one, "value": None, "reason": "nobody can say: no judge has a gain"} if one["metric"] == "hacked" else one
+            for one in numbers("chat-mini", "rl", {"rouge-l": 1.0, "chrf": 1.0}, optimises="rouge-l")]  # fmt: skip
+    words = of_rows(rows).words
+    assert words[0] == "Nobody can say whether a reward was hacked on chat-mini for rl: reasons are below."
+    assert not any(word.startswith("No reward was seen") for word in words)
+
+
+def test_the_greatest_gain_is_by_judges_that_all_share():
+    rows = trained()
+    for one in rows:  # low is first by judges of its own, which high has not
+        if (one["metric"], one["aspect"], one["system"]) == ("judged-gain", "judges", "low"):
+            one |= {"value": 5.0, "signature": "s|judges:friend"}
+    found = of_rows(rows)
+    told = [word for word in found.words if word.startswith("Greatest")]
+    begun = "Greatest judged gain on chat-mini: high (ppo on rouge-l), +0.750 [-1.000, +1.000]"
+    assert told == [f"{begun} standard deviations over base, by chrf."]
+    board = next(table for table in found.paper if table.title.startswith("Trainers on"))
+    assert board.notes[:2] == ("low: judged by friend", "high: judged by chrf")
+
+
 def test_a_failed_training_stands_last_with_its_reason():
     rows = [
         {**one, "value": None, "ci": None, "reason": "nan at step 3"} if one["system"] == "high" else one
