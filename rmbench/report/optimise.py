@@ -39,8 +39,8 @@ WHAT = (
 HOW = (
     "Intervals are 95 %. Over seeds they resample whole seeds and prompts, crossed (one seed: prompts alone, which "
     "says nothing of how seeds differ). The interquartile mean is that of the middle half of all seeds and prompts "
-    "(Agarwal et al. 2021); the probability of improvement is the chance that a text of the one is better than one of the other "
-    "for the same prompt, ties counting one half."
+    "(Agarwal et al. 2021); the probability of improvement is the chance that a text of the one is better than one of "
+    "the other for the same prompt, ties counting one half."
 )
 PREDICTION = (
     "Over the rewards that this suite both held against people and trained policies on: rank correlation between how "
