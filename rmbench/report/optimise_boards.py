@@ -84,7 +84,10 @@ def _board(
     judges = listing(judges_of(wanted.values()), 12) or "none"
     yield Table(
         title=title,
-        caption=f"Sorted by judged gain over {start} (judges: {judges}); then the gain of each reward and judge.",
+        caption=(
+            f"Sorted by judged gain over {start}, in standard deviations of its texts (judges: {judges}); then the "
+            "gain of each reward and judge, in units of its own."
+        ),
         corner="policy",
         heads=tuple(head for head, _ in columns),
         lines=tuple(
