@@ -206,7 +206,7 @@ def _seeds(table: pa.Table) -> tuple[int | None, ...]:
 
 FOREIGN = re.compile(r"((?:raised|built):? \w+): .*", re.DOTALL)  # what an exception says after its name
 LAST_WORDS = re.compile(r"(the process (?:exited with \d+|was killed by \w+)) \(.*\)", re.DOTALL)
-PLACE = re.compile(r"^((?:seed \d+: )?)/[^:]*/([^:/]+): ")  # of an error of ours, spaces and all
+PLACE = re.compile(r"((?:^|; )(?:seed [\d, ]+: )?)/[^:]*/([^:/]+): ")  # of an error of ours, spaces and all
 PATH = re.compile(r"(?<![\w.~])/(?:[^\s/:'\"]+/)+([^\s/:'\"]+)")
 
 

@@ -128,4 +128,6 @@ def test_the_terminal_shows_the_boards(made):
     *tables, said = run_tables(Run(made[0]))
     titles = [str(table.title) for table in tables]
     assert any(title.startswith("Rewards as training signals") for title in titles)
-    assert str(said).startswith("Whether agreement with people predicts gains from training cannot be said of 2 rewards")
+    assert str(said).startswith(
+        "Whether agreement with people predicts gains from training cannot be said of 2 rewards"
+    )

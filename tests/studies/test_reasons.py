@@ -26,6 +26,7 @@ PLAN = [entry("base", trainer="sft"), train("rl", "proxy")]
         ),
         ("seed 1: weights.safetensors: no tensor in /home/me/gpt/model.safetensors",
          "seed 1: weights.safetensors: no tensor in model.safetensors"),
+        ("seed 1, 2: /a b/gpt: odd; seed 3: /a b/gpt: even", "seed 1, 2: gpt: odd; seed 3: gpt: even"),
         ("seed 1: '/home/me/gpt' is no folder", "seed 1: 'gpt' is no folder"),
         ("a task of reward/prompt pairs", "a task of reward/prompt pairs"),
         ("above log n - (n - 1) / n nats", "above log n - (n - 1) / n nats"),
