@@ -166,12 +166,12 @@ def _best(task: str, rows: Sequence[Result]) -> Iterable[str]:
         shared = [row for row in own if row.aspect == SHARED]
         best = max(shared or [row for row in own if row.aspect == OWN], key=lambda row: row.value or 0.0)
         ci = f" [{number(best.ci[0], sign=True)}, {number(best.ci[1], sign=True)}]" if best.ci else ""
-        judges = judges_of([best])
+        by = f", by {listing(judges, 12)}" if (judges := judges_of([best])) else ""
         several = not shared and len({row.reward for row in own}) > 1
         yield (
             f"Greatest judged gain on {task}: {best.system} ({best.trainer} on {best.reward}), "
-            f"{number(best.value, sign=True)}{ci} standard deviations over {start}"
-            f"{f', by {listing(judges, 12)}' if judges else ''}{' (other rewards have other judges)' if several else ''}."
+            f"{number(best.value, sign=True)}{ci} standard deviations over {start}{by}"
+            f"{' (other rewards have other judges)' if several else ''}."
         )
 
 
