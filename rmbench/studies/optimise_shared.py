@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 JUDGED = "judged-gain"
 OWN, SHARED = "judges", "shared judges"
-NO_JUDGE = "no judge, or none to whom any two texts differ"
+NO_JUDGE = "no judge"
 NO_SHARED = "no judge that every entry of this start has, and that none of them optimises"
 
 
@@ -73,11 +73,21 @@ def _mean(field: Field, entry: Entry, place: tuple[str, str], aspect: str, judge
     found = field.outputs[entry.name]
     sheet, used = _standardised(field, found, start, judges)
     row = replace(about(field, entry, JUDGED, reward), aspect=aspect, against=place[0])
-    nobody = NO_SHARED if aspect == SHARED else NO_JUDGE
+    nobody = _silent(field, judges) or (NO_SHARED if aspect == SHARED else NO_JUDGE)
     reason = (entry.failure or NO_OUTPUT) if not found.seeds else None if used else nobody
     if used:
         row = replace(row, signature=f"{row.signature}|judges:{','.join(used)}")
     return Mean(row, found.seeds, sheet, missing=found.missing, reason=reason, failure=entry.failure)
+
+
+def _silent(field: Field, judges: Sequence[str]) -> str:
+    """Return why each of these judges has no say: it could not run, or no two texts differ to it."""
+    told = {name: field.rows.rewards.get(name) for name in judges}
+    why = {
+        name: (one.reason if one and one.column is None else None) or "gives all texts the same, or none a score"
+        for name, one in told.items()
+    }
+    return "; ".join(f"{name} {words}" for name, words in why.items())
 
 
 def _standardised(field: Field, found: Outputs, start: Outputs, judges: Sequence[str]) -> tuple[Sheet, list[str]]:
