@@ -87,7 +87,7 @@ def _silent(field: Field, judges: Sequence[str]) -> str:
         name: (one.reason if one and one.column is None else None) or "gives all texts the same, or none a score"
         for name, one in told.items()
     }
-    return "; ".join(f"{name} {words}" for name, words in why.items())
+    return "; ".join(f"{name}: {words}" for name, words in why.items())
 
 
 def _standardised(field: Field, found: Outputs, start: Outputs, judges: Sequence[str]) -> tuple[Sheet, list[str]]:

@@ -146,7 +146,7 @@ def test_a_judge_to_whom_all_texts_of_the_start_are_the_same_has_the_spread_of_a
     assert only(found, metric="judged-gain", system="rl", seed=None, aspect="judges").value == pytest.approx(2.0)
     scores["gold"] = {**both("base", [1.0] * 6), **both("rl", [1.0] * 6)}
     row = only(study(tmp_path, PLAN, small(scores)), metric="judged-gain", system="rl", seed=None, aspect="judges")
-    assert (row.value, row.reason) == (None, "gold gives all texts the same, or none a score")
+    assert (row.value, row.reason) == (None, "gold: gives all texts the same, or none a score")
 
 
 def test_a_judge_that_cannot_run_says_why_there_is_no_judged_gain(tmp_path):
@@ -155,7 +155,7 @@ def test_a_judge_that_cannot_run_says_why_there_is_no_judged_gain(tmp_path):
     found = study(tmp_path, PLAN, replace(rows, rewards={**rows.rewards, "gold": gold}))
     for aspect in ("judges", "shared judges"):
         row = only(found, metric="judged-gain", system="rl", seed=None, aspect=aspect)
-        assert (row.value, row.reason) == (None, "gold needs references, which the task has not")
+        assert (row.value, row.reason) == (None, "gold: needs references, which the task has not")
     found = study(tmp_path, [PLAN[0], train("rl", "proxy", judges=[])], rows)
     assert only(found, metric="judged-gain", system="rl", seed=None, aspect="judges").reason == "no judge"
 
