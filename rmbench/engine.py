@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import threading
 import time
 from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
@@ -76,15 +77,30 @@ class Engine:
         self.outcome = Outcome()
 
     def write_samples(self, aspects: dict[str, Sequence[str]]) -> None:
-        """Write the samples of every task, where they are not there yet."""
+        """Write the samples of every task, where they are not there yet.
+
+        What policies wrote may be more than before (a training that had failed did not, this time): then the parts of
+        that task, and its scores, are made anew.
+        """
         for source in self.sources:
             folder = parts.sample_folder(source.task.name)
+            if source.awaited and self._changed(source, folder, aspects[source.task.name]):
+                self.run.forget(folder, parts.scores_folder(source.task.name))
             for part in source.parts():
                 self._commit(
                     parts.part_name(folder, part.index),
                     lambda p=part, s=source: parts.samples_bytes(p, aspects[s.task.name]),
                     part.rows,
                 )
+
+    def _changed(self, source: Source, folder: str, aspects: Sequence[str]) -> bool:
+        """Whether a part of the samples that stands in the folder is none of those of the source."""
+        old = {name: digest for name, digest in self.run.parts.items() if name.startswith(f"{folder}/")}
+        for part in source.parts() if old else ():
+            digest = old.pop(parts.part_name(folder, part.index), None)
+            if digest is not None and digest != hashlib.sha256(parts.samples_bytes(part, aspects)).hexdigest():
+                return True
+        return bool(old)
 
     def _commit(self, name: str, make: Any, rows: int) -> None:
         if name not in self.run.parts:

@@ -62,8 +62,8 @@ class Job:
 class Trainings:
     """Trains the policies of a plan into a run folder.
 
-    ``failures`` holds, by entry, why a policy could not be trained; ``notes`` what the user should know of the others.
-    ``starts`` is the run folder in which the policies stand that others begin with, None: this one.
+    ``lost`` holds, by entry and seed, why a policy could not be trained; ``notes`` what the user should know of the
+    others; ``starts`` is the run folder in which the policies stand that others begin with, None: this one.
     """
 
     plan: Plan
@@ -73,9 +73,22 @@ class Trainings:
     runtime: Runtime
     stop: threading.Event
     progress: Any
-    failures: dict[str, str] = field(default_factory=dict)
+    lost: dict[tuple[str, int], str] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
     starts: Path | None = None
+
+    @property
+    def failures(self) -> dict[str, str]:
+        """Why policies could not be trained, by entry: each reason with its seeds, whatever came first."""
+        found = {}
+        for name in self.entries:
+            words: dict[str, list[str]] = {}
+            for seed in self.plan.seeds:
+                if (name, seed) in self.lost:
+                    words.setdefault(self.lost[name, seed], []).append(str(seed))
+            if words:
+                found[name] = "; ".join(f"seed {', '.join(seeds)}: {why}" for why, seeds in words.items())
+        return found
 
     def all(self, workers: int) -> None:
         """Train every policy with every seed, several at a time, each after its start.
@@ -106,8 +119,8 @@ class Trainings:
         entry = job.entry
         if self.stop.is_set():
             raise Stopped
-        if entry.start in self.failures:
-            self.failures[entry.name] = f"it begins with {entry.start}, which could not be trained"
+        if entry.start and (entry.start, job.seed) in self.lost:
+            self.lost[entry.name, job.seed] = f"it begins with {entry.start}, which could not be trained"
             return
         folder = folder_of(self.run, entry.name, job.seed)
         recipe, how = self.recipe(entry, job.seed), "interrupted"
@@ -117,7 +130,7 @@ class Trainings:
                 write_whole(folder / DONE, canonical({"recipe": recipe, "sha256": content.digest(folder)}))
             how = "trained"
         except (Broken, Failed, PluginError) as error:
-            self.failures[entry.name], how = f"seed {job.seed}: {error}", "gave up on"
+            self.lost[entry.name, job.seed], how = str(error), "gave up on"
         finally:
             self.progress.fitted(job.name, how)
 
@@ -127,11 +140,11 @@ class Trainings:
         return {**training_words.record(entry, self.entries, by_name), "seed": seed, "limit": self.plan.limit}
 
     def written(self, source: Source) -> list[Written]:
-        """Return what the policies of a task wrote, in the order of the suite."""
+        """Return what the policies of a task wrote, in the order of the suite; of one that lost a seed, the others."""
         found = []
         for entry in self.entries.values():
-            if entry.task.name == source.task.name and entry.name not in self.failures:
-                for seed in self.plan.seeds:
+            for seed in self.plan.seeds:
+                if entry.task.name == source.task.name and (entry.name, seed) not in self.lost:
                     lines = _lines(folder_of(self.run, entry.name, seed) / OUTPUTS)
                     found.append(Written(entry.name, seed, {line["id"]: line["text"] for line in lines}))
         return found

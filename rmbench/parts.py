@@ -32,9 +32,14 @@ def sample_folder(task: str) -> str:
     return f"samples/{folder_name(task)}"
 
 
+def scores_folder(task: str) -> str:
+    """Return the folder of all scores on a task, relative to the run."""
+    return f"scores/{folder_name(task)}"
+
+
 def score_folder(task: str, reward: str) -> str:
     """Return the folder of a reward's scores on a task, relative to the run."""
-    return f"scores/{folder_name(task)}/{folder_name(reward)}"
+    return f"{scores_folder(task)}/{folder_name(reward)}"
 
 
 def part_name(folder: str, index: int) -> str:
@@ -199,9 +204,21 @@ def _seeds(table: pa.Table) -> tuple[int | None, ...]:
     return tuple(table["seed"].to_pylist()) if "seed" in table.column_names else (None,) * table.num_rows
 
 
+FOREIGN = re.compile(r"((?:raised|built):? \w+): .*", re.DOTALL)  # what an exception says after its name
+LAST_WORDS = re.compile(r"(the process (?:exited with \d+|was killed by \w+)) \(.*\)", re.DOTALL)
+PLACE = re.compile(r"((?:^|; )(?:seed [\d, ]+: )?)/[^:]*/([^:/]+): ")  # of an error of ours, spaces and all
+PATH = re.compile(r"(?<![\w.~])/(?:[^\s/:'\"]+/)+([^\s/:'\"]+)")
+
+
 def brief(reason: str | None) -> str | None:
-    """Return why a reward could not be used without the words of its exception, which may hold a path or a pid."""
-    return None if reason is None else re.sub(r"((?:raised|built): \w+): .*", r"\1", reason, flags=re.DOTALL)
+    """Return why something could not be used without what may differ from one machine or folder to the next.
+
+    The words of an exception or of a dead process go; of an absolute path its last name stays.
+    """
+    if reason is None:
+        return None
+    told = LAST_WORDS.sub(r"\1", FOREIGN.sub(r"\1", reason))
+    return PATH.sub(r"\1", PLACE.sub(r"\1\2: ", told))
 
 
 def _rewards(run: RunFolder, manifest: Mapping[str, Any], task: Mapping[str, Any]) -> dict[str, Scored]:

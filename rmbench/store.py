@@ -251,12 +251,24 @@ class RunFolder:
             if TEMPORARY.search(leftover.name) and leftover.is_file():
                 leftover.unlink(missing_ok=True)
         if journal.keys() != self.parts.keys() or not self._ends_whole():
-            lines = [json.dumps({"part": name, "sha256": digest}) + "\n" for name, digest in self.parts.items()]
-            write_whole(self.path / JOURNAL, "".join(lines).encode())
+            self._write_journal()
 
     def _ends_whole(self) -> bool:
         path = self.path / JOURNAL
         return not path.exists() or path.read_bytes()[-1:] in (b"\n", b"")
+
+    def forget(self, *folders: str) -> None:
+        """Remove the parts under these folders with all else that stands there, then from the journal."""
+        for folder in folders:
+            with faults(self.path / folder):
+                shutil.rmtree(self.path / folder, ignore_errors=not (self.path / folder).exists())
+        gone = tuple(f"{folder}/" for folder in folders)
+        self.parts = {name: digest for name, digest in self.parts.items() if not name.startswith(gone)}
+        self._write_journal()
+
+    def _write_journal(self) -> None:
+        lines = [json.dumps({"part": name, "sha256": digest}) + "\n" for name, digest in self.parts.items()]
+        write_whole(self.path / JOURNAL, "".join(lines).encode())
 
     def names(self, folder: str) -> list[str]:
         """Return the journalled parts under a folder, in order."""

@@ -291,7 +291,7 @@ class PolicyTrials:
                 if entry.name != self.name and entry.trainer is not None:
                     shared.one(Job(entry, self.seed))
         mine = Trainings(plan, plan.entries, {}, folder, ground.runtime, stop, told, starts=shared.run)
-        mine.failures |= shared.failures
+        mine.lost |= shared.lost
         mine.one(Job(plan.entries[self.name], self.seed))
         if mine.failures:
             raise Lost(mine.failures.get(self.name, next(iter(mine.failures.values()))))

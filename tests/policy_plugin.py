@@ -61,6 +61,8 @@ class Climb:
 def climb(agent, judgements, options, session):
     if options.way == "raise":
         raise RuntimeError("no luck")
+    if options.way == "second" and session.runtime.seed == 2 and not os.environ.get("LUCK"):
+        raise RuntimeError(f"no luck in {session.folder}")
     if options.way == "refuse":
         raise InputError("the loss is nan at step 3", help="lower learning_rate")
     if options.way == "exit":

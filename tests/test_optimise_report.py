@@ -63,3 +63,10 @@ def test_best_of_n_goes_to_256_for_each_reward(data_dir):
     plan = planned(given("best-of-n"), data_dir)
     pools = {e.reward for e in plan.entries.values() if e.trainer_options.get("n") == 256}
     assert pools == {e.reward for e in plan.entries.values() if e.reward}
+
+
+def test_headlines_hold_every_number_of_the_tables_that_the_page_leaves_out(make):
+    from rmbench.report.optimise_tables import AGGREGATES
+
+    assert make.page.LEFT_OUT == ("Seed by seed", "Every reward over seeds")
+    assert set(AGGREGATES) <= set(make.TOLD)

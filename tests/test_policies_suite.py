@@ -171,12 +171,38 @@ def test_trainings_that_fail_cost_the_others_nothing(home):
     assert result.returncode == 3, result.stderr
     for way, told in ways.items():
         assert re.search(f"policy {way} could not be trained: seed 1: .*{re.escape(told)}", result.stderr)
-    assert "policy after could not be trained: it begins with raise" in result.stderr
+    assert "policy after could not be trained: seed 1: it begins with raise" in result.stderr
     assert "gave up on late (seed 1): loss 0.500, reward 1.000 after 1 steps" in result.stderr
     assert not re.search("(trained|fitted) late", result.stderr)
     assert "late, seed 1: a trained policy" in run(home, "show", "fails/training/late/seed-1").stdout
     numbers = json.loads((home / "fails" / "results.json").read_bytes())["results"]
     assert {n["system"] for n in numbers if n["study"] == "score"} == {"base", "up", None}
+
+
+def test_a_lost_seed_costs_the_other_seeds_nothing(home):
+    text = SUITE.replace('rewards = ["words"]', 'rewards = ["words"]\nstudies = ["optimise"]')
+    text += 'trainer_options = { way = "second" }\n[[policy]]\nname = "after"\ninit = "up"\n'
+    made = []
+    for out in ("lost", "lost-again"):
+        result = run(home, "run", suite(home, text, "lost.toml"), "--out", out, "--workers", "2")
+        assert result.returncode == 3, result.stderr
+        assert "policy up could not be trained: seed 2: its training raised RuntimeError: no luck in" in result.stderr
+        assert "policy after could not be trained: seed 2: it begins with up, which" in result.stderr
+        made.append((home / out / "results.json").read_bytes())
+    assert made[0] == made[1]
+    assert str(home).encode() not in made[0]
+    gains = {
+        n["seed"]: (n["value"], n["reason"])
+        for n in json.loads(made[0])["results"]
+        if (n["metric"], n["system"], n["reward"]) == ("gain", "up", "words")
+    }
+    why = "seed 2: its training raised RuntimeError"
+    assert gains == {1: (2.0, None), 2: (None, why), None: (2.0, "no outputs of seed 2")}
+    result = run(home, "run", suite(home, text, "lost.toml"), "--out", "lost", "--resume", LUCK="1")
+    assert result.returncode == 0, result.stderr
+    whole = run(home, "run", suite(home, text, "lost.toml"), "--out", "luck", LUCK="1")
+    assert whole.returncode == 0, whole.stderr
+    assert (home / "lost" / "results.json").read_bytes() == (home / "luck" / "results.json").read_bytes()
 
 
 @pytest.mark.parametrize(
@@ -243,7 +269,7 @@ def test_a_policy_that_writes_nothing_and_begins_nothing_is_a_warning(home):
     jsonl(home / "cats4" / "test.jsonl", prompts(5, 100))
     text = ONE.replace('task = "cats"', 'task = "cats4"') + '[[policy]]\nname = "here"\ninit = "up"\ntask = "cats"\n'
     text += '[[policy]]\nname = "lost"\ninit = "base"\n'
-    result = run(home, "run", suite(home, text, "lost.toml"), "--out", "lost")
+    result = run(home, "run", suite(home, text, "silent.toml"), "--out", "silent")
     assert result.returncode == 0, result.stderr
     told = "policy lost writes nothing: its task cats4 is not among the tasks of the suite, and no other begins with it"
     assert result.stderr.count("writes nothing") == 1

@@ -34,7 +34,10 @@ KEPT = ("schema", "name", "suite", "resolved", "versions", "device", "problems",
 QUICK = {"steps": 2, "evaluations": 1, "evaluation_prompts": 2}  # of every trainer that has them
 QUICK_LIMIT, QUICK_N, QUICK_SEEDS = 6, 4, 2
 CSV = "part system trainer policy reward seed metric aspect against value low high n"
-TOLD = ("mean", "gain", "kl", "length", "distinct-2", "bleu", "chrf", "rouge-1", "rouge-2", "rouge-l", "judged-gain")
+TOLD = (
+    "mean", "interquartile-mean", "gain", "interquartile-gain", "probability-of-improvement", "judged-gain", "hacked",
+    "kl", "length", "tokens", "finished", "distinct-2", "bleu", "chrf", "rouge-1", "rouge-2", "rouge-l",
+)  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from rich.table import Table
+    from rich.text import Text
 
     from rmbench.api import Result
 
@@ -71,8 +72,8 @@ def write_run(
     return main
 
 
-def run_tables(run: Run) -> list[Table]:
-    """Return the short tables of a run for the terminal."""
+def run_tables(run: Run) -> list[Table | Text]:
+    """Return the short tables of a run for the terminal, and what is said in place of one."""
     return tables(build([read_run(run)]))
 
 
@@ -117,7 +118,8 @@ def _compared(folder: RunFolder, manifest: dict[str, Any]) -> Iterator[dict[str,
         ids = list(dict.fromkeys(row["id"] for row in rows))[:MOST_SAMPLES]
         own = [entry for entry in entries if entry["task"] == task and entry.get("trainer") and entry.get("policy")]
         for at, entry in ((at, entry) for at in ids for entry in own):
-            seed = next(iter(entry.get("seeds") or ()), None)
+            seeds = entry.get("seeds") or (None,)
+            seed = next((seed for seed in seeds if (at, entry["name"], seed) in written), None)
             after = written.get((at, entry["name"], seed))
             before = written.get((at, entry["policy"], seed)) or written.get((at, entry["policy"], None))
             if after and before:

@@ -31,13 +31,17 @@ class Frame:
 
 @dataclass(frozen=True, slots=True)
 class Filed:
-    """A result with the line and the column it belongs to; ``ranked`` where higher is better."""
+    """A result with the line and the column it belongs to; ``ranked`` where higher is better.
+
+    Lines of one ``unit`` share their digits: where a column holds rewards of scales of their own, each has its own.
+    """
 
     line: str
     column: Hashable
     head: Head
     result: Result
     ranked: bool = True
+    unit: str = ""
 
 
 def grid(frame: Frame, filed: Iterable[Filed], marks: Mapping[str, tuple[str, ...]] = NO_MARKS) -> Table:
@@ -49,7 +53,9 @@ def grid(frame: Frame, filed: Iterable[Filed], marks: Mapping[str, tuple[str, ..
     cells: dict[tuple[str, Hashable], Result] = {}
     heads: dict[Hashable, Head] = {}
     ranked: set[Hashable] = set()
+    units: dict[str, str] = {}
     for one in filed:
+        units.setdefault(one.line, one.unit)
         cells.setdefault((one.line, one.column), one.result)
         heads.setdefault(one.column, one.head)
         if one.ranked:
@@ -58,7 +64,8 @@ def grid(frame: Frame, filed: Iterable[Filed], marks: Mapping[str, tuple[str, ..
     columns = []
     for key in heads:
         found = [cells.get((line, key)) for line in lines]
-        columns.append(_column(found, _leaders(found, lines, frame.best if key in ranked else frozenset())))
+        leaders = _leaders(found, lines, frame.best if key in ranked else frozenset())
+        columns.append(_column(found, leaders, [units[line] for line in lines]))
     shown = list(heads.values())
     if frame.unscored:
         columns.append([_unscored([cells.get((line, key)) for key in heads]) for line in lines])
@@ -88,11 +95,16 @@ def _leaders(results: Sequence[Result | None], lines: Sequence[str], named: froz
     return frozenset(at for at, value in values.items() if len(values) > 1 and value == max(values.values()))
 
 
-def _column(results: Sequence[Result | None], leaders: frozenset[int]) -> list[Cell]:
-    digits = decimals(row.value for row in results if row)
+def _column(results: Sequence[Result | None], leaders: frozenset[int], units: Sequence[str]) -> list[Cell]:
+    values: dict[str, list[float | None]] = {}
+    for unit, row in zip(units, results, strict=True):
+        values.setdefault(unit, []).append(row.value if row else None)
+    digits = {unit: decimals(its) for unit, its in values.items()}
     return [
-        MISSING_CELL if row is None else Cell(number(row.value, digits), interval(row.ci, digits), best=at in leaders)
-        for at, row in enumerate(results)
+        MISSING_CELL
+        if row is None
+        else Cell(number(row.value, digits[unit]), interval(row.ci, digits[unit]), best=at in leaders)
+        for at, (unit, row) in enumerate(zip(units, results, strict=True))
     ]
 
 

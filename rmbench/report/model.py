@@ -40,7 +40,7 @@ class Report:
     """What the writers print: a title, sentences, sections, and the boards behind the leaderboard.
 
     ``charts`` and ``leaders`` are the leaderboard's; ``paper`` are further tables for a paper, ``trained`` those of
-    them on trained policies; ``merged`` holds the rows.
+    them on trained policies, ``said`` what stands in place of one without numbers; ``merged`` holds the rows.
     """
 
     title: str
@@ -52,6 +52,7 @@ class Report:
     merged: Merged
     paper: tuple[Table, ...] = ()
     trained: tuple[Table, ...] = ()
+    said: tuple[str, ...] = ()
 
 
 def build(sources: Iterable[RunData | tuple[Any, ...]], *, allow_versions: bool = False, texts: bool = True) -> Report:
@@ -74,7 +75,8 @@ def build(sources: Iterable[RunData | tuple[Any, ...]], *, allow_versions: bool 
     report = _report(merged, found, [*tasks, *(section for section in own if section)])
     paper = tuple(table for table in calibration.tables if not table.folded) if calibration else ()
     words = (*report.summary, *trained.words, *invariance_words(measured))
-    return replace(report, summary=words, paper=(*paper, *trained.paper), trained=trained.paper)
+    tables = (*paper, *trained.paper)
+    return replace(report, summary=words, paper=tables, trained=trained.paper, said=trained.said)
 
 
 def build_leaderboard(sources: Iterable[RunData | tuple[Any, ...]], *, allow_versions: bool = False) -> Report:

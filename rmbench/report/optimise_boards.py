@@ -81,10 +81,13 @@ def _board(
     for metric, head in WRITTEN.items():
         columns.append((head, _numbers([_plain(rows, one, metric) for one in lines], sign=False)))
     columns.append((Head("hacked", numeric=False), [Cell(_verdict(rows, one)) for one in lines]))
-    judges = listing(_judges(wanted.values()), 12) or "none"
+    judges = listing(judges_of(wanted.values()), 12) or "none"
     yield Table(
         title=title,
-        caption=f"Sorted by judged gain over {start} (judges: {judges}); then the gain of each reward and judge.",
+        caption=(
+            f"Sorted by judged gain over {start}, in standard deviations of its texts (judges: {judges}); then the "
+            "gain of each reward and judge, in units of its own."
+        ),
         corner="policy",
         heads=tuple(head for head, _ in columns),
         lines=tuple(
@@ -164,13 +167,16 @@ def _verdict(rows: Sequence[Result], one: Competitor) -> str:
     return "yes" if row.value == 1 else "suspected" if (row.reason or "").startswith("suspected") else "no"
 
 
-def _judges(rows: Iterable[Result | None]) -> list[str]:
-    """Return the judges that the judged gains of a board name in their signatures."""
+def judges_of(rows: Iterable[Result | None]) -> list[str]:
+    """Return the judges that judged gains name in their signatures."""
     named = [part for row in rows if row for part in (row.signature or "").split("|") if part.startswith("judges:")]
     return list(dict.fromkeys(name for part in named for name in part.removeprefix("judges:").split(",")))
 
 
 def _notes(wanted: dict[str, Result | None]) -> Iterable[str]:
+    judges = {system: tuple(judges_of([row])) for system, row in wanted.items() if row and row.value is not None}
+    if len(set(judges.values())) > 1:
+        yield from (f"{system}: judged by {listing(its, 12)}" for system, its in judges.items())
     for system, row in wanted.items():
         if row is None or row.reason:
             yield f"{system}: {row.reason if row else 'no judged gain'}"

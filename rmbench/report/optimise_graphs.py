@@ -89,7 +89,8 @@ def drift_graphs(rows: Sequence[Result]) -> Iterable[Graphs]:
 
 def _drift(rows: Sequence[Result], system: str, score: str) -> Iterable[Series]:
     own = [row for row in rows if row.system == system]
-    for form, points in ((RL, _rl_points(own, score)), (BEST_OF_N, _pool_points(own, score))):
+    moved = any(row.aspect == RL and row.metric.startswith("scaling-") for row in own)  # best-of-n moves no weight
+    for form, points in ((RL, _rl_points(own, score) if moved else ()), (BEST_OF_N, _pool_points(own, score))):
         if len(points) > 1:
             name = system if form == RL else f"{system} ({BEST_OF_N})"
             yield Series(name, points, joined=False)
@@ -99,11 +100,11 @@ def _drift(rows: Sequence[Result], system: str, score: str) -> Iterable[Series]:
 
 
 def _rl_points(rows: Sequence[Result], score: str) -> Points:
-    """Return (root of KL, gain over the first step) of each evaluation, mean over seeds."""
+    """Return (root of KL, gain over the first step) of each evaluation, mean over seeds; none without a first step."""
     told = [row for row in rows if row.step is not None and row.value is not None and row.split == "dev"]
     system = rows[0].system or "" if rows else ""
     moved, values = dict(_over_steps(told, system, ("kl", None))), _over_steps(told, system, ("mean", score))
-    if not values:
+    if not values or values[0][0] != min(moved, default=None):
         return ()
     first = values[0][1]
     return tuple((sqrt(max(0.0, moved[step])), value - first) for step, value in values if step in moved)

@@ -6,11 +6,11 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from rmbench.report.grid import Filed, Frame, grid
-from rmbench.report.numbers import MISSING, interval, number, plural
+from rmbench.report.numbers import MISSING, interval, listing, number, plural
 from rmbench.report.tables import Cell, Head, Line, Table
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Hashable, Iterable, Sequence
 
     from rmbench.api import Result
 
@@ -35,7 +35,10 @@ def texts_table(rows: Sequence[Result]) -> Iterable[Table]:
         own.sort(key=lambda row: list(systems).index(row.system or "") if row.system in systems else len(systems))
         filed = [Filed(row.system or "", row.metric, WRITTEN[row.metric], row, ranked=False) for row in own]
         filed.sort(key=lambda one: order.index(str(one.column)))
-        words = "Of the test outputs, means over seeds. KL is to the start, of a sampled response."
+        words = (
+            "Of the test outputs, means over seeds. KL is to the start, of a sampled response; of the best of n, "
+            "log n - (n - 1) / n, the most that it can be. BLEU and chrF are from 0 to 100, ROUGE from 0 to 1."
+        )
         yield _in_order(grid(Frame("What the policies write", words, corner="policy"), filed), list(systems))
 
 
@@ -51,12 +54,15 @@ def seeds_tables(rows: Sequence[Result]) -> Iterable[Table]:
     if whole:
         words = "Mean, interquartile mean and gains over seeds and prompts; probability of improvement over each rival."
         frame = Frame("Every reward over seeds", words, corner="policy, reward", folded=True)
-        yield grid(frame, [Filed(_of(row), _column(row), _head(row), row, ranked=False) for row in whole])
+        yield grid(frame, [_filed(_of(row), _column(row), _head(row), row) for row in whole])
     each = [row for row in told if row.seed is not None and row.metric in ("mean", "gain") and row.against is None]
     if each:
         frame = Frame("Seed by seed", "Intervals resample prompts.", corner="policy, reward, seed", folded=True)
-        filed = [Filed(f"{_of(row)}, {row.seed}", row.metric, Head(row.metric), row, ranked=False) for row in each]
-        yield grid(frame, filed)
+        yield grid(frame, [_filed(f"{_of(row)}, {row.seed}", row.metric, Head(row.metric), row) for row in each])
+
+
+def _filed(line: str, column: Hashable, head: Head, row: Result) -> Filed:
+    return Filed(line, column, head, row, ranked=False, unit=row.reward or "")
 
 
 def _of(row: Result) -> str:
@@ -82,31 +88,27 @@ def fits_table(rows: Sequence[Result]) -> Iterable[Table]:
     words = (
         "Gain over the start at distance d, the root of the KL: d (alpha - beta d) for best-of-n, "
         "d (alpha - beta log d) for RL (Gao et al. 2022). Alpha is how fast a score rises at first, beta how fast that "
-        "wears off."
+        "wears off; where the form is greatest may lie beyond what was measured."
     )
     frame = Frame("Over-optimisation, fitted", words, corner="policy, score, form", folded=True)
-    filed = [Filed(f"{_of(row)}, {row.aspect}", row.metric, heads[row.metric], row, ranked=False) for row in own
-             if row.metric in heads]  # fmt: skip
-    yield grid(frame, filed)
+    own = [row for row in own if row.metric in heads]
+    yield grid(frame, [_filed(f"{_of(row)}, {row.aspect}", row.metric, heads[row.metric], row) for row in own])
 
 
 def prediction_table(rows: Sequence[Result]) -> Table | None:
-    """Return, a line per agreement metric and training, both rank correlations and the number of rewards."""
-    if not rows:
+    """Return, a line per agreement metric and training with a number, both rank correlations and how many rewards."""
+    every = [its for its in _predictions(rows) if any(row.value is not None for row in its.values())]
+    if not every:
         return None
-    cells: dict[tuple[object, ...], dict[str, Result]] = {}
-    for row in rows:
-        key = (row.task, row.probe, row.aspect, row.level, row.against, row.policy, row.trainer)
-        cells.setdefault(key, {})[row.metric] = row
-    every = list(cells.values())
     shown = every[:MOST_PREDICTIONS]
-    more = len(every) - len(shown)
+    more, none = len(every) - len(shown), len(_predictions(rows)) - len(every)
     notes = dict.fromkeys(row.reason for its in shown for row in its.values() if row.reason)
     heads = (
         Head("labels of", numeric=False), Head("trained on", numeric=False), Head("trainer", numeric=False),
         Head("Spearman", "95 % interval"), Head("Kendall", "95 % interval"), Head("rewards"),
     )  # fmt: skip
     left = [f"{plural(more, 'further line')} in results.csv"] if more > 0 else []
+    left += [f"{plural(none, 'line')} without a number, left out: {_reasons(rows)}"] if none else []
     return Table(
         title="Agreement and judged gain",
         caption="A line per agreement metric; at 1 the reward that agrees best with people trains best.",
@@ -115,6 +117,26 @@ def prediction_table(rows: Sequence[Result]) -> Table | None:
         lines=tuple(_prediction(its) for its in shown),
         notes=(*(f"{MISSING}: {reason}" for reason in notes), *left),
     )
+
+
+def prediction_words(rows: Sequence[Result]) -> str | None:
+    """Return a sentence where no prediction has a number, None where one has, or nothing was to be predicted."""
+    if not rows or any(row.value is not None for row in rows):
+        return None
+    most = plural(max(row.n or 0 for row in rows), "reward")
+    return f"Whether agreement with people predicts gains from training cannot be said of {most}: {_reasons(rows)}."
+
+
+def _predictions(rows: Sequence[Result]) -> list[dict[str, Result]]:
+    cells: dict[tuple[object, ...], dict[str, Result]] = {}
+    for row in rows:
+        key = (row.task, row.probe, row.aspect, row.level, row.against, row.policy, row.trainer)
+        cells.setdefault(key, {})[row.metric] = row
+    return list(cells.values())
+
+
+def _reasons(rows: Sequence[Result]) -> str:
+    return listing(dict.fromkeys(row.reason or "no reason given" for row in rows if row.value is None))
 
 
 def _prediction(its: dict[str, Result]) -> Line:

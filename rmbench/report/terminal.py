@@ -17,8 +17,11 @@ if TYPE_CHECKING:
     from rmbench.report.tables import Cell, Line, Table
 
 
-def tables(report: Report) -> list[RichTable]:
-    """Return the boards, those of trainings last; without a headline the first table with a value of each task."""
+def tables(report: Report) -> list[RichTable | Text]:
+    """Return the boards, those of trainings last, then what is said in place of one.
+
+    Without a headline the first table with a value of each task stands for the boards.
+    """
     sections = [section for section in report.sections if section.title in report.merged.tasks]
     first = (next(filter(_has_value, section.tables), None) for section in sections)
     chosen = report.leaders or [
@@ -26,7 +29,8 @@ def tables(report: Report) -> list[RichTable]:
         for section, table in zip(sections, first, strict=True)
         if table
     ]
-    return [_rich(table) for table in (*chosen, *report.trained)]
+    said = (Text(f"{plain(sentence)}\n") for sentence in report.said)
+    return [*(_rich(table) for table in (*chosen, *report.trained)), *said]
 
 
 def _has_value(table: Table) -> bool:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from rmbench.stats.aggregate import crossed_intervals, pair_weights, probability_of_improvement
+from rmbench.stats.ties import round12
 from rmbench.studies.clusters import RESAMPLES, exact_mean
 from rmbench.studies.entries import Sheet, beside, entries, outputs, scores
 from rmbench.studies.optimise_curves import curves, pools
@@ -155,4 +156,4 @@ def _contests(field: Field, entry: Entry) -> Iterator[Contest]:
 
 def _held(row: Result, left: Sheet, right: Sheet, *, together: bool) -> Contest:
     known = left.ok[:, None, :] & right.ok[None, :, :]
-    return Contest(row, probability_of_improvement(left.values, right.values), known, together)
+    return Contest(row, probability_of_improvement(round12(left.values), round12(right.values)), known, together)

@@ -11,6 +11,7 @@ import numpy as np
 from rmbench.stats import scaling
 from rmbench.stats.aggregate import crossed_values, run_weights
 from rmbench.stats.resampling import percentile_interval
+from rmbench.stats.ties import round12
 from rmbench.studies.clusters import RESAMPLES
 from rmbench.studies.entries import Sheet
 from rmbench.studies.figures import finite, read_lines
@@ -49,8 +50,9 @@ def curves(field: Field) -> list[Result]:
         lines = {seed: read_lines(entry.folder(field.run, seed) / "curve.jsonl") for seed in entry.seeds}
         told = {seed: its for seed, its in lines.items() if its}
         results += [row for seed, its in told.items() for line in its for row in _line(field, entry, seed, line)]
-        if entry.reward and entry.policy and told:
-            results += _rl_fits(field, entry, list(told.values()))
+        moved = [its for its in told.values() if "n" not in its[0]]  # best-of-n: the pools are fitted
+        if entry.reward and entry.policy and moved:
+            results += _rl_fits(field, entry, moved)
     return results
 
 
@@ -106,7 +108,8 @@ def _points(entry: Entry, lines: Lines, name: str) -> Points | None:
         kl, value = finite(line.get("kl")), _values(entry, line).get(name)
         if kl is not None and value is not None:
             known.append((math.sqrt(max(0.0, kl)), value))
-    if len(known) < 2:  # noqa: PLR2004 - the start, and what came of it
+    begun = finite(lines[0].get("kl")) is not None and _values(entry, lines[0]).get(name) is not None
+    if not begun or len(known) < 2:  # noqa: PLR2004 - the start, and what came of it
         return None
     table = np.array(known)
     return Points(table[1:, 0], table[1:, 1] - table[0, 1])
@@ -198,7 +201,7 @@ def _sheets(
         kept = [(at[name], *pair) for name, pair in pairs if pair is not None]
         if kept:
             places, proxy, gold = zip(*kept, strict=True)
-            values[:, row, list(places)] = scaling.best_of_n(np.array(proxy), np.array(gold), ns)
+            values[:, row, list(places)] = scaling.best_of_n(round12(np.array(proxy)), np.array(gold), ns)
             ok[row, list(places)] = True
     return [Sheet(its, ok) for its in values]
 

@@ -45,10 +45,15 @@ def _closure(uses: Mapping[str, tuple[str, ...]], name: str) -> set[str]:
     return found
 
 
+def is_same(field: Field, judge: str, reward: str) -> bool:
+    """Whether a judge is the reward, under its name or another."""
+    own, other = field.rows.rewards.get(reward), field.rows.rewards.get(judge)
+    return judge == reward or (own is not None and other is not None and own.signature == other.signature)
+
+
 def _same(field: Field, uses: Mapping[str, tuple[str, ...]], reward: str, judge: str) -> str | None:
     """Return what a judge shares with the reward, None where nothing is known."""
-    own, other = field.rows.rewards.get(reward), field.rows.rewards.get(judge)
-    if own and other and own.signature == other.signature:
+    if is_same(field, judge, reward):
         return "is the reward under another name"
     if judge in _closure(uses, reward):
         return "is a part of the reward"

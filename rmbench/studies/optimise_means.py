@@ -75,6 +75,7 @@ class Mean:
         unscored: texts of each seed without a score; None where nothing scores.
         skipped: texts of each seed that have no counterpart.
         reason: why there can be no number at all.
+        failure: why the missing seeds have no outputs, None where nothing is known of that.
     """
 
     row: Result
@@ -85,14 +86,17 @@ class Mean:
     unscored: tuple[int, ...] | None = None
     skipped: tuple[int, ...] | None = None
     reason: str | None = None
+    failure: str | None = None
 
 
 def mean_of(field: Field, entry: Entry, metric: str, sheet: Sheet, *, middle: str | None = None) -> Mean:
     """Return the mean of a number that each output has of itself."""
     found = field.outputs[entry.name]
+    why = None if found.seeds else entry.failure
     return Mean(
-        about(field, entry, metric), found.seeds, sheet, missing=found.missing, middle=middle, reason=entry.failure
-    )
+        about(field, entry, metric), found.seeds, sheet, missing=found.missing, middle=middle, reason=why,
+        failure=entry.failure,
+    )  # fmt: skip
 
 
 def reward_mean(field: Field, entry: Entry, scored: Scored) -> Mean:
@@ -103,6 +107,7 @@ def reward_mean(field: Field, entry: Entry, scored: Scored) -> Mean:
     return Mean(
         about(field, entry, "mean", scored), found.seeds, sheet, missing=found.missing, middle="interquartile-mean",
         unscored=tuple(missed.sum(axis=1).tolist()), reason=_why(field, entry, scored),
+        failure=entry.failure,
     )  # fmt: skip
 
 
@@ -123,6 +128,7 @@ def gain(field: Field, entry: Entry, scored: Scored, start: np.ndarray) -> Mean:
         about(field, entry, "gain", scored), found.seeds, sheet, missing=found.missing, middle="interquartile-gain",
         unscored=tuple((answered & ~alone & ~sheet.ok).sum(axis=1).tolist()),
         skipped=tuple(alone.sum(axis=1).tolist()), reason=_why(field, entry, scored),
+        failure=entry.failure,
     )  # fmt: skip
 
 
@@ -168,7 +174,8 @@ def _of_seeds(field: Field, mean: Mean, intervals: Sequence[Interval | None]) ->
         for at, ci in enumerate(intervals)
         if mean.seeds[at] is not None
     ]
-    gone = (replace(mean.row, seed=seed, reason=mean.reason or NO_OUTPUT) for seed in mean.missing if seed is not None)
+    why = mean.reason or mean.failure or NO_OUTPUT
+    gone = (replace(mean.row, seed=seed, reason=why) for seed in mean.missing if seed is not None)
     return [*results, *gone]
 
 
@@ -192,12 +199,16 @@ def _filled(field: Field, mean: Mean, ci: Interval | None, at: int | None) -> Re
 
 
 def _over_seeds(field: Field, mean: Mean, ci: Interval | None) -> Result:
-    found = _filled(field, mean, ci, None)
-    gone = [seed for seed in mean.missing if seed is not None]
-    if found.value is None or not gone:
-        return found
-    lost = f"no outputs of seed {', '.join(map(str, gone))}"
-    return replace(found, reason="; ".join(word for word in (found.reason, lost) if word))
+    return without(_filled(field, mean, ci, None), mean.missing)
+
+
+def without(result: Result, missing: Sequence[int | None]) -> Result:
+    """Return a number over seeds with what it lacks in words."""
+    gone = [str(seed) for seed in missing if seed is not None]
+    if result.value is None or not gone:
+        return result
+    lost = f"no outputs of seed {', '.join(gone)}"
+    return replace(result, reason="; ".join(word for word in (result.reason, lost) if word))
 
 
 def _middle(field: Field, mean: Mean) -> Result:

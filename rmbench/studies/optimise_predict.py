@@ -30,8 +30,9 @@ def predictions(results: Sequence[Result], *, seed: int) -> list[Result]:
 
     Metrics ``predicts-gain:spearman`` and ``predicts-gain:kendall``; ``task`` is that of the labels, ``probe`` the
     agreement metric with its ``aspect`` and ``level``, ``against`` the task trained on, with ``policy`` and
-    ``trainer`` (None: mean over the trainers); ``n`` counts rewards. The gain is that by shared judges where there are
-    any, else by each reward's own. Intervals resample rewards; below three rewards there is no number.
+    ``trainer`` (None: mean over the trainers, of the rewards that all of these were tried on); ``n`` counts rewards.
+    The gain is that by shared judges where there are any, else by each reward's own. Intervals resample rewards; below
+    three rewards there is no number.
     """
     gains = _gains(results)
     found: list[Result] = []
@@ -58,7 +59,11 @@ def _agreements(results: Sequence[Result]) -> dict[Place, dict[str, float]]:
 
 
 def _gains(results: Sequence[Result]) -> dict[Training, dict[str, float]]:
-    """Return the judged gain of each reward by training; of several trainings of one kind their mean."""
+    """Return the judged gain of each reward by training; of several trainings of one kind their mean.
+
+    Over trainers (None) stand the rewards that each of them was tried on: else a reward would be told from another by
+    who trained on it. A mean of trainers counts each of them once.
+    """
     rows = [
         row
         for row in results
@@ -70,19 +75,24 @@ def _gains(results: Sequence[Result]) -> dict[Training, dict[str, float]]:
     for row in rows:
         wanted = SHARED if (row.task, row.policy) in shared else OWN
         if row.aspect == wanted and row.value is not None and trained.get(row.system) == row.reward:
-            for trainer in (row.trainer, None):
-                its = every.setdefault((row.task, row.policy, trainer), {})
-                its.setdefault(row.reward or "", []).append(row.value)
-    several = {place[:2] for place in every if place[2] and len(_trainers(every, place)) > 1}
-    return {
-        place: {name: exact_mean(np.array(values)) or 0.0 for name, values in its.items()}
-        for place, its in every.items()
-        if place[2] is not None or place[:2] in several
-    }
+            its = every.setdefault((row.task, row.policy, row.trainer), {})
+            its.setdefault(row.reward or "", []).append(row.value)
+    means = {place: {name: _mean(values) for name, values in its.items()} for place, its in every.items()}
+    return means | _over_trainers(means)
 
 
-def _trainers(every: Mapping[Training, object], place: Training) -> set[str]:
-    return {other[2] for other in every if other[:2] == place[:2] and other[2]}
+def _over_trainers(means: Mapping[Training, Mapping[str, float]]) -> dict[Training, dict[str, float]]:
+    found: dict[Training, dict[str, float]] = {}
+    for task, start in dict.fromkeys(place[:2] for place in means):
+        of = [its for place, its in means.items() if place[:2] == (task, start)]
+        if len(of) > 1:
+            names = [name for name in of[0] if all(name in its for its in of)]
+            found[task, start, None] = {name: _mean([its[name] for its in of]) for name in names}
+    return found
+
+
+def _mean(values: Sequence[float]) -> float:
+    return exact_mean(np.array(values)) or 0.0
 
 
 def _correlations(

@@ -13,7 +13,7 @@ from rmbench.studies.clusters import exact_mean
 from rmbench.studies.corpus import corpus
 from rmbench.studies.entries import Sheet, pool_size
 from rmbench.studies.figures import finite, read_lines
-from rmbench.studies.optimise_means import NO_OUTPUT, OPTIMISE, about, mean_of, numbers
+from rmbench.studies.optimise_means import NO_OUTPUT, OPTIMISE, about, mean_of, numbers, without
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -97,7 +97,8 @@ def _distinct(field: Field, entry: Entry) -> Iterator[Result]:
             yield replace(row, seed=seed, value=value, n=size, reason=None if value is not None else "no bigram")
     known = np.array([value for _, value, _ in values if value is not None])
     why = None if len(known) else entry.failure or (NO_OUTPUT if not values else "no bigram")
-    yield replace(row, value=exact_mean(known), n=max((size for _, _, size in values), default=0), reason=why)
+    whole = replace(row, value=exact_mean(known), n=max((size for _, _, size in values), default=0), reason=why)
+    yield without(whole, found.missing)
 
 
 def _corpus(field: Field) -> Iterator[Result]:
@@ -119,9 +120,15 @@ def _corpus(field: Field) -> Iterator[Result]:
         by_entry.setdefault(entry.name, {}).setdefault(result.metric, []).append(own)
         if seed is not None:
             yield own
-    for its in by_entry.values():
+    for name, its in by_entry.items():
+        found = field.outputs[name]
         for rows in its.values():
-            yield _over_seeds(rows)
+            for seed in found.missing:
+                yield replace(
+                    rows[0], seed=seed, value=None, ci=None, resamples=None, n=0, rows=0, skipped=None,
+                    reason=found.entry.failure or NO_OUTPUT,
+                )  # fmt: skip
+            yield without(_over_seeds(rows), found.missing)
 
 
 def _over_seeds(rows: Sequence[Result]) -> Result:
@@ -130,4 +137,5 @@ def _over_seeds(rows: Sequence[Result]) -> Result:
         return replace(rows[0], seed=None)
     known = np.array([row.value for row in rows if row.value is not None])
     total = sum(row.rows or 0 for row in rows)
-    return replace(rows[0], seed=None, value=exact_mean(known), ci=None, resamples=None, rows=total)
+    why = None if len(known) == len(rows) else next(row.reason for row in rows if row.value is None)
+    return replace(rows[0], seed=None, value=exact_mean(known), ci=None, resamples=None, rows=total, reason=why)

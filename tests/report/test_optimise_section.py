@@ -89,6 +89,36 @@ def test_no_hacked_reward_is_said_too():
     assert "No reward was seen to be hacked on chat-mini in 1 training." in of_rows(list(rows)).words
 
 
+def test_how_many_prompts_and_which_seeds_are_said():
+    of = {"task": "chat-mini", "system": "low", "policy": "base", "trainer": "grpo", "split": "test", "reward": "chrf"}
+    rows = [*trained(), *(row("optimise", "gain", **of, seed=seed, value=0.1, n=1200) for seed in (3, 1, None))]
+    (section,) = of_rows(rows).sections
+    assert section.paragraphs[1] == "Measured on 1,200 prompts of the test split, with seeds 1 and 3."
+    (section,) = of_rows([one for one in trained() if one["step"] is None]).sections
+    assert not any(paragraph.startswith("Measured") for paragraph in section.paragraphs)
+
+
+def test_what_nobody_can_say_is_no_verdict():
+    rows = [{**one, "value": None, "reason": "nobody can say: no judge has a gain"} if one["metric"] == "hacked" else one
+            for one in numbers("chat-mini", "rl", {"rouge-l": 1.0, "chrf": 1.0}, optimises="rouge-l")]  # fmt: skip
+    words = of_rows(rows).words
+    assert words[0] == "Nobody can say whether a reward was hacked on chat-mini for rl: reasons are below."
+    assert not any(word.startswith("No reward was seen") for word in words)
+
+
+def test_the_greatest_gain_is_by_judges_that_all_share():
+    rows = trained()
+    for one in rows:  # low is first by judges of its own, which high has not
+        if (one["metric"], one["aspect"], one["system"]) == ("judged-gain", "judges", "low"):
+            one |= {"value": 5.0, "signature": "s|judges:friend"}
+    found = of_rows(rows)
+    told = [word for word in found.words if word.startswith("Greatest")]
+    begun = "Greatest judged gain on chat-mini: high (ppo on rouge-l), +0.750 [-1.000, +1.000]"
+    assert told == [f"{begun} standard deviations over base, by chrf."]
+    board = next(table for table in found.paper if table.title.startswith("Trainers on"))
+    assert board.notes[:2] == ("low: judged by friend", "high: judged by chrf")
+
+
 def test_a_failed_training_stands_last_with_its_reason():
     rows = [
         {**one, "value": None, "ci": None, "reason": "nan at step 3"} if one["system"] == "high" else one
@@ -106,6 +136,63 @@ def test_drift_holds_points_and_the_fitted_form(found):
     points, fitted = panel.series[0], panel.series[1]
     assert points.points == ((0.0, 0.0), (1.0, 1.0), (2.0, 2.0))
     assert fitted.points[-1] == pytest.approx((2.0, 2 * (1.5 - 0.25 * 0.6931471805599453)))
+
+
+def test_rewards_of_unlike_scales_have_digits_of_their_own():
+    rows = [
+        *trained(),
+        *(row("optimise", "mean", task="chat-mini", system="low", policy="base", trainer="grpo", split="test",
+              reward="ter", aspect="judge", seed=seed, value=-123.4) for seed in (None, 1)),
+        row("optimise", "mean", task="chat-mini", system="low", policy="base", trainer="grpo", split="test",
+            reward="chrf", aspect="judge", seed=1, value=0.125),
+    ]  # fmt: skip
+    (section,) = of_rows(rows).sections
+    whole, each = section.tables[-2:]
+    assert {line.label: line.cells[0].text for line in whole.lines if line.label.startswith("low")} == {
+        "low, rouge-l": "0.500", "low, chrf": "0.500", "low, ter": "-123.4",
+    }  # fmt: skip
+    assert [line.cells[0].text for line in each.lines] == ["-123.4", "0.125"]
+
+
+def guesses(**changed):
+    of = {"task": "chat-mini", "against": "news-mini", "policy": "base", "trainer": "grpo", "probe": "kendall",
+          "level": "sample", **changed}  # fmt: skip
+    return [row("optimise", f"predicts-gain:{name}", **of) for name in ("spearman", "kendall")]
+
+
+def test_with_one_reward_a_sentence_stands_where_the_predictions_would():
+    from rmbench.report.model import build
+    from rmbench.report.terminal import tables
+
+    rows = [one for level in ("pair", "sample") for one in guesses(level=level, n=1, reason="fewer than 3 ran both")]
+    found = of_rows(rows)
+    sentence = (
+        "Whether agreement with people predicts gains from training cannot be said of 1 reward: fewer than 3 ran both."
+    )
+    (section,) = found.sections
+    assert (section.title, section.paragraphs, section.tables) == (
+        "Does agreement predict optimisation?", (sentence,), (),
+    )  # fmt: skip
+    assert (found.paper, found.said) == ((), (sentence,))
+    shown = tables(build([RunData(manifest(TASKS, REWARDS), rows)]))
+    assert str(shown[-1]).strip() == sentence
+
+
+def test_predictions_without_a_number_are_counted_below_the_others():
+    rows = [*guesses(level="pair", n=1, reason="too few"), *guesses(n=3, value=0.5)]
+    (table,) = of_rows(rows).paper
+    assert [line.label for line in table.lines] == ["kendall, sample"]
+    assert table.notes == ("1 line without a number, left out: too few",)
+
+
+def test_the_curve_of_best_of_n_is_not_drawn_as_a_training_that_moves():
+    rows = [{**one, "aspect": "best-of-n"} if one["metric"].startswith("scaling-") else one for one in trained()]
+    assert len(of_rows(rows).sections[0].graphs) == 1  # the curves over training
+
+
+def test_drift_without_a_value_at_the_start_is_not_drawn():
+    rows = [{**one, "value": None} if one["metric"] == "mean" and one["step"] == 0 else one for one in trained()]
+    assert len(of_rows(rows).sections[0].graphs) == 1
 
 
 def test_predictions_stand_in_a_table_of_their_own():

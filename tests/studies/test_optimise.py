@@ -83,6 +83,14 @@ def test_probability_of_improvement_by_hand(tmp_path):
     assert only(found, metric="probability-of-improvement", reward="gold", system="rl").value == 0.0
 
 
+def test_scores_that_are_equal_on_paper_tie(tmp_path):
+    scores = {"proxy": {**both("base", flat(0.0)), **both("rl", flat(1.0))},
+              "gold": {**both("base", [0.1 + 0.2] * 6), **both("rl", [0.3] * 6)}}  # fmt: skip
+    found = study(tmp_path, PLAN, small(scores))
+    row = only(found, metric="probability-of-improvement", reward="gold", system="rl", against="base")
+    assert (row.value, row.ci) == (0.5, (0.5, 0.5))
+
+
 def test_probability_is_held_against_supervised_entries_too(tmp_path):
     plan = [entry("base"), entry("sup", trainer="sft", policy="base"), train("rl", "proxy")]
     table = {(name, seed): ["a b"] * PROMPTS for name in ("base", "sup", "rl") for seed in SEEDS}
@@ -138,7 +146,18 @@ def test_a_judge_to_whom_all_texts_of_the_start_are_the_same_has_the_spread_of_a
     assert only(found, metric="judged-gain", system="rl", seed=None, aspect="judges").value == pytest.approx(2.0)
     scores["gold"] = {**both("base", [1.0] * 6), **both("rl", [1.0] * 6)}
     row = only(study(tmp_path, PLAN, small(scores)), metric="judged-gain", system="rl", seed=None, aspect="judges")
-    assert (row.value, row.reason) == (None, "no judge, or none to whom any two texts differ")
+    assert (row.value, row.reason) == (None, "gold: gives all texts the same, or none a score")
+
+
+def test_a_judge_that_cannot_run_says_why_there_is_no_judged_gain(tmp_path):
+    rows = simple()
+    gold = replace(rows.rewards["gold"], column=None, reason="needs references, which the task has not")
+    found = study(tmp_path, PLAN, replace(rows, rewards={**rows.rewards, "gold": gold}))
+    for aspect in ("judges", "shared judges"):
+        row = only(found, metric="judged-gain", system="rl", seed=None, aspect=aspect)
+        assert (row.value, row.reason) == (None, "gold: needs references, which the task has not")
+    found = study(tmp_path, [PLAN[0], train("rl", "proxy", judges=[])], rows)
+    assert only(found, metric="judged-gain", system="rl", seed=None, aspect="judges").reason == "no judge"
 
 
 def test_rewards_are_compared_by_the_judges_that_none_of_them_optimises(tmp_path):
@@ -188,6 +207,23 @@ def test_a_lost_seed_is_said_and_the_others_count(tmp_path):
     assert (row.value, row.reason) == (pytest.approx(1.0), "no outputs of seed 2")
 
 
+def test_a_seed_that_failed_has_its_reason_and_the_others_count_in_every_number(tmp_path):
+    table = {key: ["a b"] * PROMPTS for key in (("base", 1), ("base", 2), ("rl", 1))}
+    scores = {"proxy": {**both("base", flat(0.0)), ("rl", 1): flat(1.0)},
+              "gold": {**both("base", flat(0.0)), ("rl", 1): flat(-1.0)}}  # fmt: skip
+    told = {"failures": {"rl": "seed 2: its training raised ValueError: in /tmp/x"}}
+    found = study(tmp_path, PLAN, rows_of(table, scores), **told)
+    for metric in ("mean", "gain", "interquartile-gain", "length", "distinct-2", "bleu", "judged-gain"):
+        own = {"metric": metric, "system": "rl"}
+        own |= {"reward": "proxy"} if metric in ("mean", "gain", "interquartile-gain") else {}
+        own |= {"aspect": "judges"} if metric == "judged-gain" else {}
+        assert only(found, seed=None, **own).value is not None, metric
+        assert only(found, seed=None, **own).reason == "no outputs of seed 2", metric
+        if metric != "interquartile-gain":
+            assert only(found, seed=2, **own).reason == "seed 2: its training raised ValueError", metric
+    assert only(found, metric="hacked").value == 1.0
+
+
 def test_a_start_without_training_stands_for_every_seed(tmp_path):
     table = {key: ["a b"] * PROMPTS for key in (("base", None), ("rl", 1), ("rl", 2))}
     scores = {"proxy": {("base", None): flat(0.0), ("rl", 1): flat(1.0), ("rl", 2): flat(2.0)},
@@ -224,6 +260,39 @@ def test_judges_that_are_the_reward_are_named(tmp_path):
         "gold differs from proxy; twin is the reward under another name; part is a part of the reward; "
         "mix uses the reward"
     )
+
+
+def test_a_judge_that_is_the_reward_under_another_name_has_no_say(tmp_path):
+    plan = [PLAN[0], train("rl", "proxy", judges=["twin", "gold"])]
+    table = {"proxy": (0.0, 1.0), "twin": (0.0, 1.0), "gold": (5.0, 4.0)}
+    rows = small({name: {**both("base", flat(a)), **both("rl", flat(b))} for name, (a, b) in table.items()})
+    twin = replace(rows.rewards["twin"], signature=rows.rewards["proxy"].signature)
+    rows = replace(rows, rewards={**rows.rewards, "twin": twin})
+    found = study(tmp_path, plan, rows)
+    row = only(found, metric="hacked")
+    assert (row.value, row.n) == (1.0, 1)
+    assert row.reason == "hacked: proxy rises while the only judge falls (gold), all intervals apart from 0"
+    for aspect in ("judges", "shared judges"):
+        row = only(found, metric="judged-gain", system="rl", seed=None, aspect=aspect)
+        assert row.signature.endswith("|judges:gold")
+    found = study(tmp_path, [PLAN[0], train("rl", "proxy", judges=["twin"])], rows)
+    assert only(found, metric="hacked").reason == "nobody can say: no judge but the reward itself"
+
+
+def test_trainers_on_one_reward_are_compared_by_the_judges_that_all_of_them_have(tmp_path):
+    plan = [entry("base"), train("a", "proxy", ["one", "gold"]), train("b", "proxy", ["gold"], trainer="ppo")]
+    table = {(name, seed): ["x y"] * PROMPTS for name in ("base", "a", "b") for seed in SEEDS}
+    scores = {name: {**both("base", flat(0.0)), **both("a", flat(a)), **both("b", flat(1.0))}
+              for name, a in (("proxy", 1.0), ("one", 9.0), ("gold", 0.5))}  # fmt: skip
+    found = study(tmp_path, plan, rows_of(table, scores))
+    spread = np.std([at / 100 for at in range(PROMPTS)])
+    own = {"metric": "judged-gain", "seed": None, "aspect": "judges"}
+    assert only(found, system="a", **own).value == pytest.approx(0.5 / spread)
+    assert only(found, system="b", **own).value == pytest.approx(1.0 / spread)
+    plan[1] = train("a", "proxy", ["one"])  # none in common: each by its own
+    found = study(tmp_path, plan, rows_of(table, scores))
+    assert only(found, system="a", **own).value == pytest.approx(9.0 / spread)
+    assert only(found, system="b", **own).value == pytest.approx(1.0 / spread)
 
 
 def test_a_reward_that_judges_itself_is_said(tmp_path):

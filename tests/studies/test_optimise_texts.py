@@ -150,6 +150,31 @@ def test_best_of_n_by_hand(tmp_path):
     assert alpha.ci == pytest.approx((alpha.value, alpha.value))  # all prompts are the same
 
 
+def test_responses_that_score_the_same_on_paper_are_chosen_equally_often(tmp_path):
+    plan = [entry("base"), train("bon", "proxy", trainer="best-of-n")]
+    table = {(name, seed): ["a b"] * PROMPTS for name in ("base", "bon") for seed in SEEDS}
+    scores = {name: {key: flat(0.0) for key in table} for name in ("proxy", "gold")}
+    lines = pool([0.3, 0.1 + 0.2], [10.0, 20.0])
+    found = study(tmp_path, plan, rows_of(table, scores), files("bon", "pool", lines))
+    assert only(found, metric="best-of-n", reward="gold", step=2, seed=None).value == pytest.approx(15.0)
+
+
+def test_the_curve_of_best_of_n_is_no_training_that_moves(tmp_path):
+    lines = [{**line, "n": 2**at} for at, line in enumerate(curve([0.0, 1.0, 4.0], [0.1, 0.2, 0.3], [0.5, 0.5, 0.4]))]
+    told = {**files("rl", "curve", lines), **files("rl", "pool", pool([1.0, 2.0, 3.0, 4.0], [1.0, 2.0, 3.0, 4.0]))}
+    found = study(tmp_path, PLAN, small(SCORES), told)
+    assert only(found, metric="mean", reward="proxy", step=10, seed=1, split="dev").value == 0.2
+    assert {row.aspect for row in found if row.metric == "scaling-alpha"} == {"best-of-n"}
+
+
+def test_gains_of_a_curve_are_over_step_nought(tmp_path):
+    lines = curve([0.0, 1.0, 4.0, 9.0], [0.1, 0.2, 0.3, 0.5], [None, 0.5, 0.4, 0.1])
+    found = study(tmp_path, PLAN, small(SCORES), files("rl", "curve", lines))
+    assert only(found, metric="scaling-alpha", reward="proxy").n == 6
+    row = only(found, metric="scaling-alpha", reward="gold")
+    assert (row.value, row.n, row.reason) == (None, 0, "fewer than 3 points at two distances from the start")
+
+
 def test_pools_with_an_unscored_response_are_left_out(tmp_path):
     plan = [entry("bon", options={"best_by": "proxy", "best_of": 2}, seeds=[1])]
     table = {("bon", 1): ["a b"] * PROMPTS}
@@ -245,6 +270,14 @@ def test_prediction_over_trainers_is_of_the_mean_gain():
     found = predictions(rows, seed=1)
     values = {row.trainer: row.value for row in found if row.metric == "predicts-gain:spearman"}
     assert values == {"grpo": pytest.approx(1.0), "ppo": pytest.approx(-0.5), None: pytest.approx(-0.5)}
+
+
+def test_prediction_over_trainers_is_of_the_rewards_that_all_of_them_trained_on():
+    rows = [*agreed("kendall", {"a": 0.1, "b": 0.2, "c": 0.3, "d": 0.4, "e": 0.5}),
+            *trained({"a": 1.0, "b": 2.0, "c": 3.0, "d": 9.0}), *trained({"a": 1.0, "b": 2.0, "c": 3.0, "e": -9.0}, "ppo")]  # fmt: skip
+    found = predictions(rows, seed=1)
+    told = {row.trainer: (row.value, row.n) for row in found if row.metric == "predicts-gain:spearman"}
+    assert told == {"grpo": (pytest.approx(1.0), 4), "ppo": (pytest.approx(-0.2), 4), None: (pytest.approx(1.0), 3)}
 
 
 def test_two_rewards_predict_nothing():
