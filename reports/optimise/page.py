@@ -68,7 +68,11 @@ def page(runs: Mapping[str, rmbench.Run]) -> Told:
     told = Told()
     lines = ["# What happens when a policy is trained on a reward?", ""]
     lines += [f"Made by `{COMMAND}` ({SCRIPT}), which goes on where it was stopped.", ""]
-    lines += [*(f"- {sentence}" for sentence in apart(runs)), ""]
+    lines += [
+        "Gains of judges over the start, with 95 % intervals (not corrected for their number); none is its own judge.",
+        "",
+    ]
+    lines += apart(runs)
     for part, run in runs.items():
         lines += [f"## {HEADS[part]}", "", ABOUT[part], ""]
         report = build([read_run(run)])
@@ -96,26 +100,29 @@ def _section(section: Section, part: str, told: Told) -> list[str]:
 
 
 def apart(runs: Mapping[str, rmbench.Run]) -> Iterable[str]:
-    """Say which trainings made judges, which they did not optimise, rise or fall over their start."""
+    """Yield lines that say which trainings made judges, which they did not optimise, rise or fall over their start."""
     for part, run in runs.items():
-        gains = [
-            row for row in run.rows
-            if (row.study, row.metric, row.aspect, row.seed) == ("optimise", "gain", "judge", None)
-            and row.trainer is not None and row.against in (None, row.policy) and row.ci is not None
-        ]  # fmt: skip
-        risen = [row for row in gains if row.ci and row.ci[0] > 0]
-        fallen = [row for row in gains if row.ci and row.ci[1] < 0]
-        for what, rows in (("above 0", risen), ("below 0", fallen)):
-            if rows:
-                yield f"**{part}**, gains of judges over the start with their interval {what}: {_listed(rows)}."
-        if not risen and not fallen:
-            yield f"**{part}**: no judge was told apart from its value at the start."
+        judged: dict[str, list[rmbench.Result]] = {}
+        for row in run.rows:
+            of_judge = (row.study, row.metric, row.aspect, row.seed) == ("optimise", "gain", "judge", None)
+            if of_judge and row.trainer and row.system and row.against in {None, row.policy} and row.ci is not None:
+                judged.setdefault(row.system, []).append(row)
+        every = [
+            name for name, rows in judged.items() if len(rows) > 1 and all(row.ci and row.ci[0] > 0 for row in rows)
+        ]
+        raised = f"{', '.join(every)} raised every judge" if every else "none raised every judge"
+        yield from (f"**{HEADS[part]}**: {raised} over the start with the whole interval above 0.", "")
+        yield from ("| entry | judges that rose | judges that fell | not told apart |", "| --- | --- | --- | --- |")
+        for name, rows in judged.items():
+            risen = [row for row in rows if row.ci and row.ci[0] > 0]
+            fallen = [row for row in rows if row.ci and row.ci[1] < 0]
+            rest = [row for row in rows if row not in risen and row not in fallen]
+            yield f"| {name} | {_listed(risen)} | {_listed(fallen)} | {_listed(rest)} |"
+        yield ""
 
 
 def _listed(rows: Sequence[rmbench.Result]) -> str:
-    return "; ".join(
-        f"{row.system} on {row.reward} {row.value:+.3g} [{row.ci[0]:+.3g}, {row.ci[1]:+.3g}]" for row in rows if row.ci
-    )
+    return "; ".join(f"{row.reward} {row.value:+.3g} [{row.ci[0]:+.3g}, {row.ci[1]:+.3g}]" for row in rows if row.ci)
 
 
 def costs(runs: Mapping[str, rmbench.Run]) -> str:
