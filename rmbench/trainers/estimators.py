@@ -99,12 +99,12 @@ def at_end(rewards: Tensor, mask: Tensor) -> Tensor:
 def leave_one_out(rewards: Tensor, group: int, scored: Tensor | None = None) -> Tensor:
     """Return r_i minus the mean of its group's other scored rewards (Kool et al. 2019; Ahmadian et al. 2024): (rows,).
 
-    0 for a row that is unscored, or the only scored one of its group.
+    Exactly 0 for a row that is unscored or the only scored one of its group, and for a group without differences.
     """
     grid, known = _grid(rewards, group, scored)
     count = known.sum(1, keepdim=True)
     others = (grid.sum(1, keepdim=True) - grid) / (count - 1).clamp_min(1)
-    return torch.where(known & (count > 1), grid - others, 0.0).reshape(-1)
+    return torch.where(known & (count > 1), grid - others, 0.0).reshape(-1).to(rewards.dtype)
 
 
 def group_standardised(
@@ -112,8 +112,8 @@ def group_standardised(
 ) -> Tensor:
     """Return (r_i - mean) / (deviation + smallest) within groups (Shao et al. 2024); unscaled as Liu et al. 2025.
 
-    The deviation is that of a sample (n - 1), as in TRL. 0 for a row that is unscored or the only scored one of its
-    group, and for a group without differences.
+    The deviation is that of a sample (n - 1), as in TRL. Exactly 0 for a row that is unscored or the only scored one of
+    its group, and for a group without differences.
     """
     grid, known = _grid(rewards, group, scored)
     count = known.sum(1, keepdim=True)
@@ -122,12 +122,16 @@ def group_standardised(
     if scale:
         deviation = (centred.square().sum(1, keepdim=True) / (count - 1).clamp_min(1)).sqrt()
         centred = centred / (deviation + smallest)
-    return centred.reshape(-1)
+    return centred.reshape(-1).to(rewards.dtype)
 
 
 def _grid(rewards: Tensor, group: int, scored: Tensor | None) -> tuple[Tensor, Tensor]:
+    """Return rewards and which are scored, (groups, group), in double precision: there n equal ones sum to n times one.
+
+    In single precision a group of equal rewards had advantages of rounding, which AdamW makes into steps of full size.
+    """
     known = torch.ones_like(rewards, dtype=torch.bool) if scored is None else scored
-    return torch.where(known, rewards, 0.0).reshape(-1, group), known.reshape(-1, group)
+    return torch.where(known, rewards, 0.0).double().reshape(-1, group), known.reshape(-1, group)
 
 
 def self_critical(rewards: Tensor, greedy: Tensor, group: int = 1) -> Tensor:

@@ -95,12 +95,13 @@ def _decoding(course: Course, temperature: float) -> Decoding:
 
 
 def values(scored: Scored, rows: int, device: str) -> tuple[Tensor, Tensor]:
-    """Return rewards float32 (rows,), 0 where there is none, and which there are; what is not finite is none."""
+    """Return rewards float32 (rows,), 0 where there is none, and which there are; what is not finite there is none."""
     if len(scored.values) != rows:
         raise ValueError(f"the reward gave {len(scored.values)} values for {rows} responses")
-    found = [None if one is None or not math.isfinite(one) else float(one) for one in scored.values]
-    rewards = torch.tensor([one or 0.0 for one in found], dtype=torch.float32, device=device)
-    return rewards, torch.tensor([one is not None for one in found], dtype=torch.bool, device=device)
+    found = [math.nan if one is None else float(one) for one in scored.values]
+    rewards = torch.tensor(found, dtype=torch.float64, device=device).float()  # what is too large for it is infinite
+    known = rewards.isfinite()
+    return torch.where(known, rewards, 0.0), known
 
 
 def padded(responses: Sequence[Response], device: str) -> tuple[Tensor, Tensor]:

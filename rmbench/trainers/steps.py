@@ -154,13 +154,13 @@ def summary(looker: Looker, loss: float | None, norm: float | None) -> dict[str,
 
     Returns:
         loss, grad_norm, reward (mean of the scored), unscored, kl (nats a response, k3, of the drawing policy to the
-        start; None where it was not asked), kl_per_token, entropy (nats a token), length (tokens), flat (share of
-        groups whose rewards are all the same).
+        start; None where it was not asked or nothing was scored), kl_per_token, entropy (nats a token),
+        length (tokens), flat (share of groups whose rewards are all the same).
     """
     rollout, scored = looker.rollout, looker.rollout.scored
     tokens = int(rollout.mask[looker.rows].sum())
     kl = None
-    if rollout.ref_logp is not None and looker.old is not None:
+    if looker.rows and rollout.ref_logp is not None and looker.old is not None:
         away = torch.where(rollout.mask, estimators.kl_k3(looker.old, rollout.ref_logp), 0.0)[looker.rows].double()
         kl = float(away.sum()) / len(looker.rows)
     rewards = rollout.rewards[scored].double().tolist()

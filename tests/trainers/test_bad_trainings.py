@@ -31,7 +31,7 @@ def weights(agent):
     return torch.cat([one.detach().reshape(-1) for one in agent.module.parameters()])
 
 
-@pytest.mark.parametrize("value", [None, math.nan, math.inf])
+@pytest.mark.parametrize("value", [None, math.nan, math.inf, -1e300])
 def test_a_reward_that_scores_nothing_is_refused_after_a_few_steps(tmp_path, value):
     agent = Speller()
     with pytest.raises(InputError) as caught:
@@ -49,6 +49,20 @@ def test_a_constant_reward_is_a_note_and_no_error(tmp_path):
     trained = grpo.train(Speller(), copies(), Grpo(steps=3, group=2, **COMMON), given)
     assert trained.notes == ("the reward gave the same value to every response of 3 of 3 steps: nothing to learn",)
     assert [row["flat"] for row in log(tmp_path)] == [1.0] * 3
+
+
+@pytest.mark.parametrize(
+    ("module", "options"),
+    [
+        (grpo, Grpo(steps=2, group=3, kl=0.0, **COMMON)),
+        (reinforce, Reinforce(steps=2, group=3, kl=0.0, baseline="leave-one-out", **COMMON)),
+        (reinforce, Reinforce(steps=2, kl=0.0, **COMMON)),
+    ],
+)
+def test_a_constant_reward_of_any_size_moves_nothing(tmp_path, module, options):
+    agent = Speller()
+    module.train(agent, copies(), options, session(tmp_path, scoring(lambda *_: 1000.1)))
+    assert bits(agent) == bits(Speller())
 
 
 @pytest.mark.parametrize(

@@ -96,6 +96,22 @@ def test_group_standardised_by_hand():
     assert close(est.group_standardised(rewards, 2, scored, scale=False), [0.0, 0.0, 0.0, 0.0])
 
 
+@given(
+    st.integers(2, 12), st.floats(-(2.0**100), 2.0**100, width=32), st.lists(st.booleans(), min_size=24, max_size=24)
+)
+def test_equal_rewards_have_no_advantage_at_all(group, value, scored):
+    """Not one of rounding either: AdamW would make full steps of it."""
+    rewards, known = torch.full((2 * group,), value), torch.tensor(scored[: 2 * group])
+    assert not est.leave_one_out(rewards, group, known).any()
+    assert not est.group_standardised(rewards, group, known).any()
+    assert not est.group_standardised(rewards, group, scale=False).any()
+
+
+def test_large_rewards_have_the_advantages_of_small_ones():
+    small = est.group_standardised(torch.tensor([1.0, 2.0, 4.0]), 3, smallest=0.0)
+    assert close(est.group_standardised(torch.tensor([1e25, 2e25, 4e25]), 3), small.tolist())
+
+
 @given(st.lists(st.tuples(finite, st.booleans()), min_size=6, max_size=6))
 def test_unscored_rows_change_nothing_for_the_others(rows):
     rewards, scored = torch.tensor([value for value, _ in rows]), torch.tensor([known for _, known in rows])

@@ -5,11 +5,11 @@ from itertools import pairwise
 import pytest
 import torch
 from practice import SHORT, Recorded, check_resumed, gradients, known_rows, picky, rows, trained, weights
-from spelling import Speller, bits
+from spelling import Speller, bits, share_of_a
 
 from rmbench.policy import Scored
-from rmbench.trainers import ppo, reinforce
-from rmbench.trainers.critic_options import Ppo
+from rmbench.trainers import actor_critic, ppo, reinforce
+from rmbench.trainers.critic_options import ActorCritic, Ppo
 from rmbench.trainers.options import Reinforce
 from rmbench.trainers.ppo import adapted, minibatches
 
@@ -115,6 +115,20 @@ def test_a_step_without_scores_moves_nothing(tmp_path):
     assert bits(agent) == bits(Speller())
     assert [(row["unscored"], row["loss"]) for row in rows(tmp_path)] == [(6, None), (0, 0.0)]
     assert "1 of 2 steps had no scored response: they changed nothing" in ended.notes
+
+
+def test_a_step_without_scores_has_no_kl(tmp_path):
+    calls = iter(range(99))
+
+    def late(samples, texts):
+        return Scored((None,) * len(texts)) if next(calls) == 0 else share_of_a(samples, texts)
+
+    for module, options in ((ppo, Ppo), (actor_critic, ActorCritic)):
+        calls, folder = iter(range(99)), tmp_path / module.__name__
+        trained(module, options(steps=2, kl=0.1, **SHORT), folder, score=late, judge=lambda s, t: {})
+        first, second = rows(folder)
+        assert (first["kl"], first["kl_per_token"], first["loss"]) == (None, None, None)
+        assert second["loss"] is not None
 
 
 def test_it_goes_on_where_it_was_interrupted(tmp_path):
