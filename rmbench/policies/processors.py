@@ -179,7 +179,8 @@ def drawn(scores: Tensor, numbers: Tensor) -> Tensor:
     long as the softmax.
 
     Args:
-        scores: logits (rows, vocabulary), minus infinity where nothing may be drawn.
+        scores: logits (rows, vocabulary), minus infinity where nothing may be drawn; of NaN any token is drawn, and
+            whoever learns from it will see that its probability is NaN.
         numbers: in [0, 1), (rows,).
     """
     rows, many = scores.shape
@@ -191,4 +192,4 @@ def drawn(scores: Tensor, numbers: Tensor) -> Tensor:
     own = weights[torch.arange(rows, device=scores.device), block[:, 0]].double()
     inner = torch.searchsorted(own.cumsum(1), wanted[:, None] - below, right=True)
     last = BLOCK - 1 - own.flip(1).gt(0).int().argmax(1, keepdim=True)  # rounding must not lead past it
-    return (block * BLOCK + torch.minimum(inner, last))[:, 0]
+    return (block * BLOCK + torch.minimum(inner, last))[:, 0].clamp_(max=many - 1)  # so that NaN draws a token too

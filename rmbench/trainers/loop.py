@@ -230,6 +230,7 @@ class Training:
         made = self.step(course, course.step)
         row = {"step": course.step, "loss": made.get("loss"), "lr": rate, **made}
         _watch(course, row.get("kl_per_token"), course.step)
+        updates.check_row(course, row)
         self._advance()
         self.files.log.add(row)
         self.files.timings.add(course.clock.row(course.step))
@@ -280,6 +281,7 @@ class Training:
         progress.extra["owed"] = True
         self._begin()
         row = {"step": progress.step, **self.evaluate(course)}
+        updates.check_row(course, row)
         progress.extra["owed"] = False
         progress.curve.append(row)
         _write_curve(course.session.folder, progress)

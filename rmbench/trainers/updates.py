@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import torch
 
 from rmbench.errors import InputError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from torch import Tensor
 
@@ -119,6 +119,13 @@ def check(course: Course, value: float, what: str) -> None:
         f"the {what} is {value} at step {course.step}; the weights with which it was finite last are saved",
         where=where(course), help=f"lower {rate} or {clip}",
     )  # fmt: skip
+
+
+def check_row(course: Course, row: Mapping[str, Any]) -> None:
+    """Check the numbers of a row of log or curve: a step may leave weights that give none, and no update follows."""
+    for name, value in row.items():
+        if isinstance(value, float):
+            check(course, value, name)
 
 
 def back(course: Course) -> None:

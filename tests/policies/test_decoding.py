@@ -34,6 +34,13 @@ def test_our_loop_writes_what_transformers_writes(monkeypatch, architecture, how
         assert len({one.ids for several in ours for one in several}) > len(SAMPLES)
 
 
+@pytest.mark.parametrize("many", [3, 64, 286])
+def test_where_nothing_is_a_probability_a_token_is_drawn_all_the_same(many):
+    """The loss of it is NaN, which ends a training in clear words."""
+    found = drawn(torch.full((5, many), torch.nan), torch.linspace(0, 0.99, 5, dtype=torch.float64))
+    assert bool(((found >= 0) & (found < many)).all())
+
+
 @pytest.mark.parametrize("architecture", ["llama", "gpt2"])
 def test_a_greedy_response_is_that_of_generate_with_no_processor_of_ours(architecture):
     policy = agent(architecture)

@@ -128,6 +128,18 @@ def test_a_loss_that_is_no_number_stops_and_keeps_the_last_good_weights(tmp_path
     assert bits(Speller().load(tmp_path)) == bits(agent) == seen[-2]
 
 
+def test_weights_that_give_no_numbers_after_the_last_step_are_not_kept(tmp_path):
+    """No update follows whose loss would be NaN: it is the evaluation that sees it."""
+    for module, options, what in (
+        (sft, Sft(steps=2, batch=4, schedule="constant", warmup=0.0, learning_rate=50.0, evaluations=2), "dev_loss"),
+        (grpo, Grpo(steps=1, group=3, **{**COMMON, "learning_rate": 50.0}), "entropy"),
+    ):
+        folder, agent = tmp_path / what, Brittle()
+        with pytest.raises(InputError, match=f"the {what} is nan at step 1; the weights with which it was finite last"):
+            module.train(agent, copies(), options, session(folder, start=Speller))
+        assert bits(Speller().load(folder)) == bits(agent) == bits(Speller())
+
+
 def test_a_gradient_that_is_no_number_stops_too(tmp_path):
     agent = Speller()
     agent.module.head.weight.register_hook(lambda grad: grad * math.nan)
