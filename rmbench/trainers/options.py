@@ -83,7 +83,9 @@ class OnPolicy(TrainerOptions):
         group: responses drawn for each prompt, from 1.
         kl: coefficient of the KL divergence to the start, from 0; with 0 the start is not asked in a step.
         kl_estimator: of the divergence at a token, of log r = log p(token) - log start(token): ``k1`` log r, ``k2``
-            (log r)^2 / 2, ``k3`` 1 / r - 1 + log r.
+            (log r)^2 / 2, ``k3`` 1 / r - 1 + log r (Schulman 2020). As penalties they differ: the gradient is that of
+            KL(policy || start) for k1 in the reward, that of each token's for k2 in the loss, that of each token's
+            KL(start || policy) for k3 in the loss, none for k1 in the loss; in the reward k2 and k3 are others.
         kl_in: ``reward`` (taken from each token's reward, no gradient through it) or ``loss`` (added to it).
         kl_limit: nats a token at which training is stopped: by then a policy writes what the start would never write;
             0: never.

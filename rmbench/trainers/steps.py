@@ -142,11 +142,12 @@ def learn(
 
 
 def references(course: Course, number: int) -> tuple[list[Sample], list[Response]]:
-    """Return one reference, drawn by seed, of each prompt of a step that has any, and those prompts."""
+    """Return the prompts of a step that have a reference, blank ones aside, and one of each, drawn by seed."""
     draw = random.Random(course.seed("references", number))  # noqa: S311 - a choice, not a secret
-    samples = [sample for sample in course.prompts(number) if sample.references]
+    written = [(sample, [*filter(str.strip, sample.references)]) for sample in course.prompts(number)]
+    written = [(sample, texts) for sample, texts in written if texts]
     most = course.session.decoding.max_tokens
-    return samples, [course.agent.encode(draw.choice(sample.references), most) for sample in samples]
+    return [sample for sample, _ in written], [course.agent.encode(draw.choice(texts), most) for _, texts in written]
 
 
 def summary(looker: Looker, loss: float | None, norm: float | None) -> dict[str, float | int | None]:

@@ -5,7 +5,7 @@ import math
 
 import pytest
 import torch
-from spelling import Speller, copies, session
+from spelling import Speller, bits, copies, data, sample, session
 
 from rmbench.policy import Decoding, Scored
 from rmbench.trainers import evaluation, grpo, reinforce
@@ -107,6 +107,18 @@ def test_a_mix_of_one_is_supervised_training(tmp_path):
     assert row["loss"] == pytest.approx(loss.item(), rel=1e-5)
     for one, weight in zip(found, fresh.module.parameters(), strict=True):
         assert torch.allclose(one, weight.grad, atol=1e-6)
+
+
+def test_blank_references_are_not_mixed_in(tmp_path):
+    """Supervised training leaves them out too: they would teach to write nothing."""
+    found = []
+    for blank in ((), ("", " ")):
+        rows = [sample(at, one, one, *blank) for at, one in enumerate(("ab", "ba", "cd"))]
+        agent, options = Speller(), Reinforce(**{**OPTIONS, "batch": 5}, mix=0.5, kl=0.0)
+        given = data([*rows, sample(3, "bb", *blank), sample(4, "aa", "aa")])
+        reinforce.train(agent, given, options, session(tmp_path / str(len(blank))))
+        found.append(bits(agent))
+    assert found[0] == found[1]
 
 
 def test_importance_weights_count_from_the_second_update_on(tmp_path):
