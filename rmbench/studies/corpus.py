@@ -21,11 +21,11 @@ from rmbench.corpus import (
     tokenizer_of,
 )
 from rmbench.stats.resampling import percentile_interval, resampled_sums
-from rmbench.studies.clusters import RESAMPLES, blocked_intervals, blocks, exact_mean, shared_prompts
+from rmbench.studies.clusters import RESAMPLES, blocks, exact_mean, shared_prompts
 from rmbench.studies.rows import PROTOCOL
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
     from rmbench.stats.resampling import Interval
     from rmbench.studies.rows import Rows
@@ -47,6 +47,23 @@ def corpus(rows: Rows, groups: Mapping[str, np.ndarray] | None = None) -> list[R
     statistics with its defaults and the tokenizer of the last language of the task, ROUGE is rouge-score's F1 without
     stemming, the greatest over the references, averaged over texts. Intervals resample the prompts.
     """
+    return [one.result for one in drawn(rows, groups)]
+
+
+@dataclass(frozen=True, slots=True)
+class Drawn:
+    """A number of `corpus` with its value in every resample of the prompts.
+
+    ``values`` is float64 (RESAMPLES,), NaN where no text was drawn; empty where there is no interval. Resamples are the
+    same for every number of a task.
+    """
+
+    result: Result
+    values: np.ndarray
+
+
+def drawn(rows: Rows, groups: Mapping[str, np.ndarray] | None = None) -> list[Drawn]:
+    """Return the numbers of `corpus` with what they are in every resample."""
     known = np.array([bool(texts) for texts in rows.references], dtype=bool)
     entered = np.flatnonzero(known[rows.sample])
     if not len(entered):
@@ -61,7 +78,7 @@ def corpus(rows: Rows, groups: Mapping[str, np.ndarray] | None = None) -> list[R
         _scores(rows, systems, _chrf(texts)),
         *_rouge(rows, systems, texts),
     ]
-    return [result for by_system in zip(*found, strict=True) for result in by_system]
+    return [one for by_system in zip(*found, strict=True) for one in by_system]
 
 
 @dataclass(frozen=True, slots=True)
@@ -161,37 +178,46 @@ def _in_blocks(
     return np.concatenate([statistics(responses[i : i + BLOCK], references[i : i + BLOCK]) for i in starts])
 
 
-def _scores(rows: Rows, systems: Sequence[System], statistic: Statistic) -> list[Result]:
-    intervals = _intervals(rows, systems, statistic)
-    results = []
-    for system, ci in zip(systems, intervals, strict=True):
+def _scores(rows: Rows, systems: Sequence[System], statistic: Statistic) -> list[Drawn]:
+    every = _draws(rows, systems, statistic)
+    found = []
+    for system, values in zip(systems, every, strict=True):
         numbers = {len(rows.references[sample]) for sample in system.samples.tolist()}
         signature = statistic.signature(numbers.pop() if len(numbers) == 1 else -1)
         value = None
         if statistic.problem is None and len(system.rows):
             value = statistic.score(statistic.counts[system.texts].sum(axis=0))
+        ci = percentile_interval(values)
         number = Number(statistic.metric, value, ci, statistic.problem, signature)
-        results.append(_result(rows, system, number))
-    return results
-
-
-def _intervals(rows: Rows, systems: Sequence[System], statistic: Statistic) -> list[Interval | None]:
-    """Return the interval of a corpus statistic of each system; a resample without a text of it is left out."""
-    if statistic.problem is not None:
-        return [None] * len(systems)
-    codes, size = _clusters(rows, systems)
-    found: list[Interval | None] = []
-    width = statistic.counts.shape[1] + 1
-    for block in blocks(systems, size * width):
-        sums = np.hstack([_sums(rows, system, statistic.counts, codes, size) for system in block])
-        drawn = resampled_sums(sums, seed=rows.seed, resamples=RESAMPLES)
-        for index, system in enumerate(block):
-            own = drawn[:, index * width : (index + 1) * width]
-            some = own[own[:, -1] > 0, :-1]
-            clusters = len(np.unique(codes[system.samples]))
-            scores = np.array([statistic.score(each) for each in some]) if clusters > 1 else np.zeros(0)
-            found.append(percentile_interval(scores))
+        found.append(Drawn(_result(rows, system, number), values))
     return found
+
+
+def _draws(rows: Rows, systems: Sequence[System], statistic: Statistic) -> list[np.ndarray]:
+    """Return a corpus statistic of each system in every resample: NaN where no text was drawn; empty of one cluster."""
+    if statistic.problem is not None:
+        return [np.zeros(0)] * len(systems)
+    found = []
+    for own in _resampled(rows, systems, statistic.counts):
+        values, some = np.full(len(own), np.nan), own[:, -1] > 0
+        values[some] = [statistic.score(each) for each in own[some, :-1]]
+        found.append(values)
+    return found
+
+
+def _resampled(rows: Rows, systems: Sequence[System], counts: np.ndarray) -> Iterator[np.ndarray]:
+    """Yield the summed counts of each system in every resample, the number of texts last: float64 (RESAMPLES, k + 1).
+
+    Of shape (0, k + 1) for a system of fewer than two clusters: they say nothing of how much clusters vary.
+    """
+    codes, size = _clusters(rows, systems)
+    width = counts.shape[1] + 1
+    for block in blocks(systems, size * width):
+        sums = np.hstack([_sums(rows, system, counts, codes, size) for system in block])
+        every = resampled_sums(sums, seed=rows.seed, resamples=RESAMPLES)
+        for index, system in enumerate(block):
+            own = every[:, index * width : (index + 1) * width]
+            yield own if len(np.unique(codes[system.samples])) > 1 else own[:0]
 
 
 def _sums(rows: Rows, system: System, counts: np.ndarray, codes: np.ndarray, size: int) -> np.ndarray:
@@ -212,22 +238,16 @@ def _clusters(rows: Rows, systems: Sequence[System]) -> tuple[np.ndarray, int]:
     return codes, len(distinct)
 
 
-def _rouge(rows: Rows, systems: Sequence[System], texts: Texts) -> list[list[Result]]:
+def _rouge(rows: Rows, systems: Sequence[System], texts: Texts) -> list[list[Drawn]]:
     scores, empty = _rouge_scores(texts.responses, texts.references)
-    codes, size = _clusters(rows, systems)
-    sums = [_sums(rows, system, scores, codes, size) for system in systems]
-    found = []
-    for kind, name in enumerate(ROUGE):
-        intervals = blocked_intervals(((each[:, kind], each[:, -1]) for each in sums), size, rows.seed)
-        signature = f"{name}|stemmer:no|references:max|rouge-score:{version('rouge-score')}"
-        found.append(
-            [
-                _result(
-                    rows, s, Number(name, exact_mean(scores[s.texts, kind]), ci, _warning(empty[s.texts]), signature)
-                )
-                for s, ci in zip(systems, intervals, strict=True)
-            ]
-        )
+    found: list[list[Drawn]] = [[] for _ in ROUGE]
+    for system, own in zip(systems, _resampled(rows, systems, scores), strict=True):
+        ratios = np.divide(own[:, :-1], own[:, -1:], out=np.full((len(own), len(ROUGE)), np.nan), where=own[:, -1:] > 0)
+        for kind, name in enumerate(ROUGE):
+            signature = f"{name}|stemmer:no|references:max|rouge-score:{version('rouge-score')}"
+            value, values = exact_mean(scores[system.texts, kind]), ratios[:, kind].copy()
+            number = Number(name, value, percentile_interval(values), _warning(empty[system.texts]), signature)
+            found[kind].append(Drawn(_result(rows, system, number), values))
     return found
 
 

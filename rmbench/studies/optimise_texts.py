@@ -8,17 +8,20 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from rmbench.stats.aggregate import run_weights
+from rmbench.stats.resampling import percentile_interval
 from rmbench.stats.scaling import best_of_n_kl
-from rmbench.studies.clusters import exact_mean
-from rmbench.studies.corpus import corpus
+from rmbench.studies.clusters import RESAMPLES, exact_mean
+from rmbench.studies.corpus import Drawn, drawn
 from rmbench.studies.entries import Sheet, pool_size
 from rmbench.studies.figures import finite, read_lines
-from rmbench.studies.optimise_means import NO_OUTPUT, OPTIMISE, about, mean_of, numbers, without
+from rmbench.studies.optimise_means import NO_OUTPUT, OPTIMISE, SEEDS_AND_PROMPTS, about, mean_of, numbers, without
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from rmbench.api import Result
+    from rmbench.stats.resampling import Interval
     from rmbench.studies.entries import Entry
     from rmbench.studies.optimise_means import Field, Mean
 
@@ -32,7 +35,8 @@ def texts(field: Field) -> list[Result]:
     ``tokens``, ``finished`` (share that came to its end), ``distinct-2`` and the corpus scores.
 
     ``distinct-2`` is the number of distinct bigrams of words over that of all, over all outputs of a seed (Li et al.
-    2016), and over seeds the mean. Corpus scores over seeds are the mean of those of the seeds, without an interval.
+    2016), and over seeds the mean, without an interval. Corpus scores over seeds are the mean of those of the seeds;
+    their intervals resample whole seeds and prompts, crossed.
     """  # noqa: D205 - the first sentence lists
     entries = [found.entry for found in field.outputs.values()]
     means = [mean for entry in entries for mean in (_length(field, entry), *_told(field, entry))]
@@ -107,9 +111,9 @@ def _corpus(field: Field) -> Iterator[Result]:
               for seed, place in zip(found.seeds, found.place, strict=True)]  # fmt: skip
     names = {f"{at:06d}": (entry, seed) for at, (entry, seed, _) in enumerate(labels)}
     groups = {name: place[place >= 0] for name, (_, _, place) in zip(names, labels, strict=True)}
-    results = corpus(field.rows, groups) if names else []
-    by_entry: dict[str, dict[str, list[Result]]] = {}
-    for result in results:
+    by_entry: dict[str, dict[str, list[Drawn]]] = {}
+    for one in drawn(field.rows, groups) if names else ():
+        result = one.result
         entry, seed = names[result.system or ""]
         row = about(field, entry, result.metric)
         signature = "|".join((entry.signature, result.signature or ""))
@@ -117,7 +121,7 @@ def _corpus(field: Field) -> Iterator[Result]:
             result, study=OPTIMISE, system=row.system, policy=row.policy, trainer=row.trainer, seed=seed,
             signature=signature,
         )  # fmt: skip
-        by_entry.setdefault(entry.name, {}).setdefault(result.metric, []).append(own)
+        by_entry.setdefault(entry.name, {}).setdefault(result.metric, []).append(Drawn(own, one.values))
         if seed is not None:
             yield own
     for name, its in by_entry.items():
@@ -125,17 +129,34 @@ def _corpus(field: Field) -> Iterator[Result]:
         for rows in its.values():
             for seed in found.missing:
                 yield replace(
-                    rows[0], seed=seed, value=None, ci=None, resamples=None, n=0, rows=0, skipped=None,
+                    rows[0].result, seed=seed, value=None, ci=None, resamples=None, n=0, rows=0, skipped=None,
                     reason=found.entry.failure or NO_OUTPUT,
                 )  # fmt: skip
-            yield without(_over_seeds(rows), found.missing)
+            yield without(_over_seeds(rows, field.rows.seed), found.missing)
 
 
-def _over_seeds(rows: Sequence[Result]) -> Result:
-    """Return the only seed's number, or the mean of several, without an interval."""
+def _over_seeds(rows: Sequence[Drawn], seed: int) -> Result:
+    """Return the only seed's number, or the mean of several with an interval over seeds and prompts."""
+    first = rows[0].result
     if len(rows) == 1:
-        return replace(rows[0], seed=None)
-    known = np.array([row.value for row in rows if row.value is not None])
-    total = sum(row.rows or 0 for row in rows)
-    why = None if len(known) == len(rows) else next(row.reason for row in rows if row.value is None)
-    return replace(rows[0], seed=None, value=exact_mean(known), ci=None, resamples=None, rows=total, reason=why)
+        return replace(first, seed=None)
+    known = [row for row in rows if row.result.value is not None]
+    total = sum(row.result.rows or 0 for row in rows)
+    why = None if len(known) == len(rows) else next(row.result.reason for row in rows if row.result.value is None)
+    value = exact_mean(np.array([row.result.value for row in known]))
+    ci = _crossed([row.values for row in known], seed)
+    return replace(
+        first, seed=None, value=value, ci=ci, reason=why, rows=total,
+        resamples=None if ci is None else RESAMPLES, cluster=SEEDS_AND_PROMPTS if ci else first.cluster,
+    )  # fmt: skip
+
+
+def _crossed(values: Sequence[np.ndarray], seed: int) -> Interval | None:
+    """Return the interval of the mean over seeds; each has its number in every resample of the same prompts."""
+    if not values or not all(map(len, values)):
+        return None
+    drawn_each, held = np.stack(values, axis=1), run_weights(len(values), seed=seed, resamples=RESAMPLES)
+    there = np.isfinite(drawn_each)
+    under = (held * there).sum(axis=1)
+    over = (held * np.where(there, drawn_each, 0.0)).sum(axis=1)
+    return percentile_interval(np.divide(over, under, out=np.full(len(over), np.nan), where=under > 0))

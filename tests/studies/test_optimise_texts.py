@@ -9,6 +9,7 @@ from optimised import PROMPTS, SEEDS, entry, flat, rows_of, small, study, train
 from small_rows import only
 
 from rmbench.errors import RunFolderError
+from rmbench.stats.aggregate import crossed_intervals
 from rmbench.stats.scaling import best_of_n_kl
 from rmbench.studies.optimise_predict import predictions
 from rmbench.studies.optimise_texts import distinct
@@ -68,7 +69,20 @@ def test_corpus_scores_of_each_seed_and_their_mean(tmp_path):
         assert (one.value, one.policy, one.trainer, one.level) == (pytest.approx(best), "base", "grpo", "corpus")
         assert two.value == pytest.approx(0.0)
         whole = only(found, metric=metric, system="rl", seed=None)
-        assert (whole.value, whole.ci) == (pytest.approx(best / 2), None)
+        assert (whole.value, whole.ci) == (pytest.approx(best / 2), (0.0, best))  # a resample of one seed twice
+        assert (whole.resamples, whole.cluster) == (1000, "seed and prompt")
+
+
+def test_the_interval_of_a_corpus_score_over_seeds_resamples_seeds_and_prompts(tmp_path):
+    halves = [["a b c d" if (at + seed) % (2 + seed) else "a x y z" for at in range(PROMPTS)] for seed in range(2)]
+    found = study(tmp_path, PLAN, small(SCORES, texts={("rl", 1): halves[0], ("rl", 2): halves[1]}))
+    f1 = np.array([[1.0 if text == "a b c d" else 0.25 for text in texts] for texts in halves])
+    (expected,) = crossed_intervals([f1], [np.ones_like(f1)], seed=1)
+    whole = only(found, metric="rouge-1", system="rl", seed=None)
+    assert whole.value == pytest.approx(f1.mean())
+    assert whole.ci == pytest.approx(expected)
+    one = only(found, metric="rouge-1", system="rl", seed=1)
+    assert one.ci == pytest.approx(crossed_intervals([f1[:1]], [np.ones((1, PROMPTS))], seed=1)[0])
 
 
 def test_a_task_without_references_has_no_corpus_scores(tmp_path):
