@@ -82,7 +82,7 @@ class Decoder:
             at: positions (rows,).
             cache: its next column is written.
         """
-        rows, width = states.shape
+        rows = len(states)
         turn = None if self.turns is None else self.turns[at][:, :, None, None]
         for number, layer in enumerate(self.layers):
             asked = functional.linear(self._normed(states, layer.before), *layer.attended)
@@ -90,7 +90,7 @@ class Decoder:
             if turn is not None:
                 query, key = _turned(asked.view(rows, 3, self.heads, -1)[:, :2], turn).unbind(1)
             found = cache.attend(number, query, key, value)
-            states = states + functional.linear(found.reshape(rows, width), *layer.out)
+            states = states + functional.linear(found.reshape(rows, -1), *layer.out)
             states = states + self._fed(self._normed(states, layer.between), layer)
         cache.written += 1
         return states

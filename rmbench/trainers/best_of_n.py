@@ -104,7 +104,7 @@ def expected_best(
 ) -> float | None:  # fmt: skip
     """Return the expected reward of the best of n, without bias, from a pool of at least n responses of one prompt.
 
-    Nakano et al. 2021, section 3.3: the mean over all subsets of n of their best, here by the rank of each response.
+    Nakano et al. 2021: the mean over all subsets of n of their best, here by the rank of each response.
 
     Args:
         rewards: of the pool, finite; they choose, equal ones equally often. A response without one is never chosen.

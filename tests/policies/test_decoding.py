@@ -3,10 +3,19 @@
 import numpy as np
 import pytest
 import torch
-from policy_data import SAMPLES, agent, sample
-from transformers import GenerationConfig, MinPLogitsWarper, TemperatureLogitsWarper, TopKLogitsWarper, TopPLogitsWarper
+from policy_data import SAMPLES, agent, sample, stirred
+from transformers import (
+    AutoModelForCausalLM,
+    GenerationConfig,
+    LlamaConfig,
+    MinPLogitsWarper,
+    TemperatureLogitsWarper,
+    TopKLogitsWarper,
+    TopPLogitsWarper,
+)
 
 from rmbench.policies import generate
+from rmbench.policies.causal import Causal
 from rmbench.policies.decoder import decoder_of
 from rmbench.policies.processors import chooser, drawn, narrowed, penalised, uniforms
 from rmbench.policy import Decoding
@@ -39,6 +48,16 @@ def test_where_nothing_is_a_probability_a_token_is_drawn_all_the_same(many):
     """The loss of it is NaN, which ends a training in clear words."""
     found = drawn(torch.full((5, many), torch.nan), torch.linspace(0, 0.99, 5, dtype=torch.float64))
     assert bool(((found >= 0) & (found < many)).all())
+
+
+def test_our_loop_knows_heads_that_are_no_share_of_the_width(monkeypatch):
+    plain = agent("llama")
+    config = LlamaConfig(**{**plain.model.config.to_dict(), "head_dim": 12})  # 4 heads of a width of 32
+    own = stirred(Causal(AutoModelForCausalLM.from_config(config).eval(), plain.reader, plain.files))
+    decoding = Decoding(max_tokens=8, temperature=1.0)
+    ours = own.sample(SAMPLES, 2, decoding, seed=3)
+    monkeypatch.setattr(generate, "decoder_of", lambda _: None)
+    assert ours == own.sample(SAMPLES, 2, decoding, seed=3)
 
 
 @pytest.mark.parametrize("architecture", ["llama", "gpt2"])
