@@ -69,20 +69,20 @@ def explained_variance(values: Tensor, returns: Tensor, mask: Tensor) -> float |
 
     None where the returns are all alike or there are fewer than two, of which nothing is to be explained.
     """
-    wanted, left = returns[mask.bool()], (returns - values)[mask.bool()]
+    wanted, guessed = returns[mask.bool()].double(), values[mask.bool()].double()
     if wanted.numel() < 2 or (spread := wanted.var(correction=0).item()) < TINY:  # noqa: PLR2004 - one has no variance
         return None
-    return 1 - left.var(correction=0).item() / spread
+    return 1 - (wanted - guessed).var(correction=0).item() / spread
 
 
 def whitened(advantages: Tensor, mask: Tensor) -> Tensor:
     """Return advantages with mean 0 and deviation 1 over the mask, (rows, T), 0 where masked; equal ones become 0."""
     mask = mask.bool()
-    kept = advantages[mask]
+    kept = advantages[mask].double()  # in which the mean of equal ones is their value
     if not kept.numel():
         return torch.zeros_like(advantages)
     spread = torch.sqrt(kept.var(correction=0) + TINY)
-    return torch.where(mask, (advantages - kept.mean()) / spread, torch.zeros_like(advantages))
+    return torch.where(mask, (advantages - kept.mean()) / spread, 0.0).to(advantages.dtype)
 
 
 def _discounted(steps: Tensor, rate: float) -> Tensor:

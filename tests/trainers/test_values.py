@@ -115,6 +115,13 @@ def test_whitening_sees_the_mask_alone():
     assert whitened(tensor([5.0, 5.0]), torch.zeros(1, 2)).tolist() == [[0.0, 0.0]]
 
 
+def test_equal_ones_become_nothing_whatever_their_size():
+    for count in range(2, 40):
+        alike, mask = torch.full((count, 7), 1000.1), torch.ones(count, 7)
+        assert not whitened(alike, mask).any()
+        assert explained_variance(torch.zeros(count, 7), alike * 1e3, mask) is None
+
+
 def test_other_shapes_are_refused():
     with pytest.raises(ValueError, match=r"shapes \(1, 2\), \(1, 3\), \(1, 2\), expected one shape"):
         gae(torch.zeros(1, 2), torch.zeros(1, 3), torch.ones(1, 2), gamma=1, lam=1)
