@@ -8,6 +8,7 @@ from rmbench.builtin import (
     combine,
     embedding,
     ensemble,
+    extractive,
     feature_models,
     fitted,
     hf,
@@ -29,7 +30,7 @@ from rmbench.builtin import (
 def rmbench_rewards() -> Sequence[Reward]:
     """Give the built-in rewards, the null rewards among them."""
     models = (hf, hf_likelihood, hf_dpo, embedding)
-    mine = (rouge, overlap, words, combine, ensemble, *models, fitted, toy, nulls)
+    mine = (rouge, overlap, words, extractive, combine, ensemble, *models, fitted, toy, nulls)
     return [reward for module in mine for reward in module.REWARDS]
 
 

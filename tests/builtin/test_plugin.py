@@ -13,7 +13,7 @@ from rmbench.testing import check_reward
 MODELS = ("hf", "hf-likelihood", "hf-dpo", "embedding", "fitted")  # tests/kernel/models, test_embedding, test_fit
 NAMES = (
     "rouge-1", "rouge-2", "rouge-l", "rouge-lsum", "bleu", "chrf", "ter", "token-f1", "exact-match", "length",
-    "diversity", "repetition", "composite", "column", "human", "ensemble", *MODELS, "toy", *NULL_REWARDS,
+    "diversity", "repetition", "coverage", "density", "novelty", "composite", "column", "human", "ensemble", *MODELS, "toy", *NULL_REWARDS,
 )  # fmt: skip
 REQUIRED = {
     "composite": {"weights": {"rouge-l": 0.5, "length": -0.25}},
@@ -29,6 +29,7 @@ OTHER = (
     ("length", {"unit": "chars", "target": 20}),
     ("diversity", {"n": 1}),
     ("repetition", {"n": 1}),
+    ("novelty", {"n": 1}),
     ("lead", {"sentences": 1}),
     ("human", {"rater": 2, "aspect": "quality"}),
 )
