@@ -3,19 +3,24 @@
 from __future__ import annotations
 
 import errno
+import gzip
 import hashlib
 import os
 import stat
-from typing import TYPE_CHECKING
+import zlib
+from typing import TYPE_CHECKING, cast
 
 from rmbench.errors import EnvironmentFault, InputError, RMBenchError
 
 if TYPE_CHECKING:
     from io import BufferedReader
     from pathlib import Path
+    from typing import BinaryIO
 
+LINES, PACKED = ".jsonl", ".jsonl.gz"
+FREE = 64 * 2**20  # bytes that a packed file may always unpack to
+RATIO = 200  # and times its own size beyond that: rows of text pack to a tenth or so
 _LATER = {
-    ".gz": "gzip-compressed files (.gz)",
     ".csv": "CSV (.csv)",
     ".parquet": "Parquet (.parquet)",
 }
@@ -88,16 +93,69 @@ def state(stream: BufferedReader) -> tuple[int, int]:
     return found.st_size, found.st_mtime_ns
 
 
+def is_packed(path: Path) -> bool:
+    """Say whether the file's name says JSON lines packed by gzip."""
+    return path.name.lower().endswith(PACKED)
+
+
+def stem(path: Path) -> str:
+    """Return the file's name without .jsonl or .jsonl.gz: rows without an id get the same one packed or not."""
+    return path.name[: -len(PACKED)] if is_packed(path) else path.stem
+
+
+def lines_of(stream: BufferedReader, path: Path) -> BinaryIO:
+    """Return what yields the lines of an open data file: itself, or what it unpacks to, without holding it."""
+    return cast("BinaryIO", Unpacked(stream, path)) if is_packed(path) else stream
+
+
+class Unpacked:
+    """The lines of a gzip file, unpacked as they are read, within a budget.
+
+    Args:
+        stream: the open file.
+        path: its name, for messages.
+    """
+
+    def __init__(self, stream: BufferedReader, path: Path) -> None:
+        self.path, self.read = path, 0
+        self.most = max(FREE, RATIO * os.fstat(stream.fileno()).st_size)
+        self.file = gzip.GzipFile(fileobj=stream, mode="rb")
+
+    def readline(self, size: int = -1) -> bytes:
+        """Return the next line, or its first ``size`` bytes; empty at the end.
+
+        Raises:
+            InputError: it is no gzip file, damaged, cut short, or unpacks to more than the budget.
+        """
+        try:
+            line = self.file.readline(size)
+        except EOFError:
+            raise self._error("the gzip file ends too early", "it was cut short: get it again") from None
+        except (gzip.BadGzipFile, zlib.error) as error:
+            raise self._error(f"not a whole gzip file ({error})", "get it again, or pack it again with gzip") from None
+        self.read += len(line)
+        if self.read > self.most:
+            raise self._error(
+                f"unpacks to more than {self.most >> 20:,} MiB",
+                "rows of text pack less than that: unpack it if it is meant",
+            )
+        return line
+
+    def _error(self, what: str, advice: str) -> InputError:
+        return InputError(what, where=str(self.path), help=advice)
+
+
 def check_format(path: Path) -> None:
-    """Raise an ``InputError`` unless the file's name says JSON lines."""
+    """Raise an ``InputError`` unless the file's name says JSON lines, packed by gzip or not."""
     suffix = path.suffix.lower()
+    if is_packed(path) or suffix == LINES:
+        return
     if suffix in _LATER:
         raise InputError(
-            f"not supported yet: {_LATER[suffix]}", where=str(path), help="convert it to JSON lines (.jsonl)"
+            f"not supported yet: {_LATER[suffix]}", where=str(path), help="convert it to JSON lines (.jsonl, .jsonl.gz)"
         )
-    if suffix != ".jsonl":
-        raise InputError(
-            f'unknown file type "{suffix}", expected .jsonl',
-            where=str(path),
-            help="rows are JSON lines: one object per line, in a file named .jsonl",
-        )
+    raise InputError(
+        f'unknown file type "{suffix}", expected .jsonl or .jsonl.gz',
+        where=str(path),
+        help="rows are JSON lines: one object per line, in a file named .jsonl",
+    )

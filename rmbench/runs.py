@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from rmbench import fitting, optimising, plugins, suite, training_checks
 from rmbench.api import Result, Runtime
+from rmbench.datafile import stem
 from rmbench.errors import RMBenchError, RunFolderError
 from rmbench.manifest import after_training, feedable, make_manifest, skips
 from rmbench.measurements import measured, varying
@@ -293,7 +294,7 @@ def _given(what: Any, chosen: Sequence[Any] | None) -> tuple[dict[str, Any], Pat
         path = suite.find(str(what))
         return suite.read(path), path.parent, str(path), False
     quick = suite.read(suite.find("quickstart"))
-    name = Path(str(named[0])).stem if len(named) == 1 else "tasks"
+    name = stem(Path(str(named[0]))) if len(named) == 1 else "tasks"
     given = {
         "name": name,
         "tasks": [str(task) for task in named],

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from rmbench.api import KINDS, Sample, Task
 from rmbench.card import CARD, load_card
 from rmbench.checks import HopelessError, Once, Place, Problems, show, suggest
-from rmbench.datafile import check_format, digest, digest_of, is_folder, open_regular, state
+from rmbench.datafile import check_format, digest, digest_of, is_folder, lines_of, open_regular, state, stem
 from rmbench.errors import InputError
 from rmbench.jsonl import objects
 from rmbench.preferences import Shape, row_from, shape_of
@@ -104,7 +104,7 @@ def kind_of(task: Task, split: str = "test") -> str | None:
     path = _file(task, split)
     problems, kinds = Problems(), set()
     with open_regular(path) as stream:
-        for line, record in objects(stream, str(path), problems):
+        for line, record in objects(lines_of(stream, path), str(path), problems):
             kinds.add(kind_in(record, Place(f"{path}:{line}")))
     problems.raise_any()
     return kinds.pop() if len(kinds) == 1 else None
@@ -135,7 +135,7 @@ def read(task: Task, split: str = "test", warn: Warn = _warn) -> Iterator[Sample
         before = state(stream)
         _check_sha256(task, path, stream)
         problems, rows = Problems(), _Rows(task, path, Once(str(path), warn))
-        for line, record in objects(stream, str(path), problems):
+        for line, record in objects(lines_of(stream, path), str(path), problems):
             try:
                 sample = rows.sample(record, line)
             except HopelessError as error:
@@ -225,7 +225,7 @@ def _check_sha256(task: Task, path: Path, stream: BufferedReader) -> None:
 
 
 def _stem(path: Path) -> str:
-    return path.stem.encode("utf-8", "replace").decode("utf-8")
+    return stem(path).encode("utf-8", "replace").decode("utf-8")
 
 
 def _legal_name(path: Path) -> str:

@@ -191,7 +191,7 @@ def test_a_folder_without_a_card_is_refused(tmp_path):
 
 @pytest.mark.parametrize(
     ("name", "what"),
-    [("a.jsonl.gz", r"not supported yet: gzip"), ("a.csv", "not supported yet: CSV"), ("a.PARQUET", "not supported yet: Parquet"),
+    [("a.csv.gz", r'unknown file type ".gz", expected .jsonl or .jsonl.gz'), ("a.csv", "not supported yet: CSV"), ("a.PARQUET", "not supported yet: Parquet"),
      ("a.json", r'unknown file type ".json", expected .jsonl')],
 )  # fmt: skip
 def test_other_formats_are_named(tmp_path, name, what):

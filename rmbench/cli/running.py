@@ -17,6 +17,7 @@ from rmbench.cli.arguments import option_values
 from rmbench.cli.catalog import load
 from rmbench.cli.faults import bugs_of
 from rmbench.cli.terminal import Watched, say
+from rmbench.datafile import stem
 from rmbench.guard import plain
 from rmbench.recipes import EXAMPLE
 
@@ -62,7 +63,7 @@ def _given(
     path = suite.find(suite_name or "quickstart")
     given = suite.read(path)
     if suite_name is None and tasks:
-        given["name"] = Path(tasks[0]).stem if len(tasks) == 1 else "tasks"
+        given["name"] = stem(Path(tasks[0])) if len(tasks) == 1 else "tasks"
     return given, path.parent, str(path), over
 
 
