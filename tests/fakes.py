@@ -90,7 +90,7 @@ def rmbench(
     """Run the command line in a process of its own, with a folder of fake distributions in front.
 
     It is forked from a Python that has imported the packages of others (preloaded.py), unless something is asked for
-    that Python reads when it starts: a path, or variables other than rmbench's.
+    that Python reads when it starts: variables other than rmbench's and PYTHONPATH.
     """
     env = {k: v for k, v in os.environ.items() if not k.startswith("RMBENCH_")} | environment
     if path is not None:
@@ -105,7 +105,8 @@ def rmbench(
 
 def at_start(environment: Mapping[str, str]) -> dict[str, str]:
     """Return the variables that Python or a package may read once, when it starts."""
-    return {name: value for name, value in environment.items() if not name.startswith(("RMBENCH_", "PYTEST_"))}
+    later = ("RMBENCH_", "PYTEST_", "PYTHONPATH")  # the last is put in place by preloaded.py
+    return {name: value for name, value in environment.items() if not name.startswith(later)}
 
 
 class Preloaded:
@@ -125,9 +126,15 @@ class Preloaded:
     def __init__(self) -> None:
         self.control, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         command = [sys.executable, str(REPO / "tests" / "preloaded.py"), str(theirs.fileno())]
+        env = self.variables | {name: os.environ[name] for name in ("PYTHONPATH",) if name in os.environ}
         with theirs, Path(os.devnull).open("r+b") as null:
             self.process = subprocess.Popen(
-                command, pass_fds=[theirs.fileno()], stdin=null, stdout=null, env=self.variables, start_new_session=True
+                command,
+                pass_fds=[theirs.fileno()],
+                stdin=null,
+                stdout=null,
+                env=env,
+                start_new_session=True,
             )
 
     def run(

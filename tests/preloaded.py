@@ -14,6 +14,8 @@ import runpy
 import socket
 import sys
 import threading
+from collections.abc import Mapping
+from pathlib import Path
 
 PACKAGES = (
     "altair", "jinja2", "numpy", "pandas", "pyarrow.parquet", "rich.console", "rich.progress", "rich.table",
@@ -40,15 +42,21 @@ def serve(control: socket.socket) -> bool:
             control.send(json.dumps(os.waitstatus_to_exitcode(status)).encode())
 
 
+def places(environment: Mapping[str, str]) -> list[str]:
+    """Return the folders of PYTHONPATH as Python puts them into sys.path, behind the first place."""
+    return [str(Path.cwd() / place) for place in environment.get("PYTHONPATH", "").split(os.pathsep) if place]
+
+
 def become(request: dict, streams: list[int]) -> None:
     """Take the folder, environment, words and streams that `python -m rmbench.cli.main` would have started with."""
     for number, stream in enumerate(streams):
         os.dup2(stream, number)
         os.close(stream)
     os.chdir(request["folder"])
+    before = places(os.environ)
     os.environ.clear()
     os.environ.update(request["environment"])
-    sys.path[0] = os.getcwd()
+    sys.path[: 1 + len(before)] = [os.getcwd(), *places(os.environ)]
     sys.argv = ["rmbench", *request["words"]]
     importlib.invalidate_caches()
 
