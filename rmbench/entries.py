@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from rmbench import guard, judgements, options, rewards
 from rmbench.api import NAME
 from rmbench.errors import InputError, did_you_mean
+from rmbench.overrides import tables_of
 from rmbench.policy import Decoding
 from rmbench.recipes import refused
 
@@ -99,7 +100,7 @@ def read(
             name = _name(table, kind, where)
             if name in tables:
                 raise InputError(f"two policies are called {name!r}", where=where, help="give one another name")
-            if any(model.get("name") == name for model in _dicts(given, "reward_model")):
+            if any(model.get("name") == name for model in tables_of(given, "reward_model")):
                 what = f"a policy and a reward model are called {name!r}: both would stand in training/{name}"
                 raise InputError(what, where=where, help="give one another name")
             tables[name] = (kind, table)
@@ -291,7 +292,8 @@ def with_options(
     new, rest = dict(given), []
     for name, key, value in placed:
         kind, table = next(
-            ((kind, table) for kind in EXAMPLES for table in _dicts(new, kind) if table.get("name") == name), ("", {})
+            ((kind, table) for kind in EXAMPLES for table in tables_of(new, kind) if table.get("name") == name),
+            ("", {}),
         )
         if not kind:
             rest.append((name, key, value))
@@ -311,7 +313,7 @@ def with_options(
 
 def _use(table: Mapping[str, Any], given: Mapping[str, Any]) -> str:
     """Return what makes the policy of a table: its own ``use``, else that of what it begins with."""
-    every = {one.get("name"): one for key in EXAMPLES for one in _dicts(given, key)}
+    every = {one.get("name"): one for key in EXAMPLES for one in tables_of(given, key)}
     for _ in every:
         start = table.get("policy", table.get("init"))
         if "use" in table or start not in every:
@@ -345,7 +347,7 @@ def with_rewards(given: Mapping[str, Any], before: Mapping[str, Any], *, models:
     there = {_label(entry) for entry in listed}
     written = before.get("rewards", [])
     known = {_label(entry): entry for entry in (written if isinstance(written, list) else [])}
-    fitted = [table.get("name") for table in _dicts(given, "reward_model")] if models else []
+    fitted = [table.get("name") for table in tables_of(given, "reward_model")] if models else []
     named = [name for name in (*fitted, *_named(given)) if isinstance(name, str)]
     return [*listed, *(known.get(name, name) for name in dict.fromkeys(named) if name not in there)]
 
@@ -356,15 +358,10 @@ def _label(entry: Any) -> Any:
     return found if isinstance(found, str) else None
 
 
-def _dicts(given: Mapping[str, Any], key: str) -> list[dict[str, Any]]:
-    tables = given.get(key, [])
-    return [table for table in tables if isinstance(table, dict)] if isinstance(tables, list) else []
-
-
 def _named(given: Mapping[str, Any]) -> list[Any]:
     """Return the rewards and judges that the [[train]] tables name, before they are checked."""
     found: list[Any] = []
-    for table in _dicts(given, "train"):
+    for table in tables_of(given, "train"):
         judges = table.get("judges", [])
         found += [table.get("reward"), *(judges if isinstance(judges, list) else [])]
     return found

@@ -70,7 +70,7 @@ def merged(given: Mapping[str, Any], over: Overrides, where: str) -> dict[str, A
             new["reward_model"] = [_with_fit_options(entry, to_fit) for entry in models]
         if len(to_fit) < len(over.options):
             others = [one for one in over.options if one[0] not in fitted]
-            trained = [one.get("name") for key in ("policy", "train") for one in _tables(new.get(key))]
+            trained = [one.get("name") for key in ("policy", "train") for one in tables_of(new, key)]
             known = sorted(map(str, [*fitted, *trained]))
             new["rewards"] = _with_options(new.get("rewards"), others, where, known, policies=bool(trained))
     return new
@@ -102,8 +102,10 @@ def _with_options(
     return changed
 
 
-def _tables(given: Any) -> list[Mapping[str, Any]]:
-    return [one for one in given if isinstance(one, dict)] if isinstance(given, list) else []
+def tables_of(given: Mapping[str, Any], key: str) -> list[dict[str, Any]]:
+    """Return the tables of a suite under a key, before they are checked: what is none is left out."""
+    tables = given.get(key, [])
+    return [table for table in tables if isinstance(table, dict)] if isinstance(tables, list) else []
 
 
 def _with_fit_options(entry: Any, options: Sequence[tuple[str, str, Any]]) -> Any:

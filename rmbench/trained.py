@@ -7,6 +7,7 @@ import math
 from typing import TYPE_CHECKING, Any
 
 from rmbench.errors import InputError
+from rmbench.fitted import OF_POLICY as RECIPE
 from rmbench.kernel.models.files import object_of
 
 if TYPE_CHECKING:
@@ -14,7 +15,6 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 CONFIG, DONE, OUTPUTS, CURVE = "config.json", ".done.json", "outputs.jsonl", "curve.jsonl"
-RECIPE = "rmbench_policy"  # the key of config.json
 HELP = "train it again: move the folder away, then rmbench run --resume --out RUN"
 FIELDS: dict[str, tuple[type, ...]] = {
     "name": (str,), "seed": (int,), "policy": (str,), "options": (dict,), "trainer": (str, type(None)),

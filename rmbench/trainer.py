@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any
 from rmbench import guard, judgements, options, plugins, wire
 from rmbench.api import Batch, Candidate, Runtime
 from rmbench.errors import InputError, RMBenchError
+from rmbench.fitted import OF_POLICY as RECIPE
 from rmbench.fitter import ONE_THREAD, Stop, unpacked, write
 from rmbench.judged import Interrupted, Judged, Judgements
 from rmbench.kernel.models.files import object_of
@@ -37,7 +38,7 @@ if TYPE_CHECKING:
 
 ROWS = 1024  # texts sent to be scored at once, whole groups of one prompt
 POLL = 0.2
-CONFIG, RECIPE, TRAINED, STATE = "config.json", "rmbench_policy", ".trained.json", ".state"
+CONFIG, TRAINED, STATE = "config.json", ".trained.json", ".state"
 
 
 @dataclass(frozen=True, slots=True)

@@ -29,6 +29,18 @@ def by_response(name: str, options: Mapping[str, Any] | None = None) -> Score:
     return score
 
 
+def by_source(name: str) -> Score:
+    """Return the scorer of a reward of the kernel that compares the response with its source."""
+
+    def score(batch: Batch) -> list[float | None]:
+        from rmbench.kernel import score_texts
+
+        found: list[float | None] = score_texts([name], batch.responses, sources=batch.sources)[name].tolist()
+        return found
+
+    return score
+
+
 def of_rows(
     name: str, batch: Batch, rows: Sequence[int], options: Mapping[str, Any] | None = None
 ) -> list[float | None]:

@@ -6,6 +6,7 @@ Words are lower-cased, between spaces. A description of style, not of quality: w
 from collections.abc import Callable, Sequence
 
 from rmbench import Batch, Reward
+from rmbench.builtin.columns import by_source
 from rmbench.builtin.options import whole
 
 Score = Callable[[Batch], list[float | None]]
@@ -16,7 +17,7 @@ def coverage() -> Score:
 
     Sum of the fragments' lengths / words (Grusky et al., 2018, equation 1); 0 for a response without words.
     """
-    return _copied("coverage")
+    return by_source("coverage")
 
 
 def density() -> Score:
@@ -24,7 +25,7 @@ def density() -> Score:
 
     Sum of the fragments' squared lengths / words (Grusky et al., 2018, equation 2); 0 for a response without words.
     """
-    return _copied("density")
+    return by_source("density")
 
 
 def novelty(*, n: int = 2) -> Score:
@@ -35,31 +36,22 @@ def novelty(*, n: int = 2) -> Score:
     whole("n", n, 1)
 
     def score(batch: Batch) -> list[float | None]:
+        from rmbench.kernel.bags import words_of
+
         values: list[float | None] = []
         last: str | None = None
         known: set[tuple[str, ...]] = set()
         for response, source in zip(batch.responses, batch.sources, strict=True):
             if source != last:
-                last, known = source, set(_grams(source, n))
-            own = _grams(response, n)
+                last, known = source, set(_grams(words_of(source), n))
+            own = _grams(words_of(response), n)
             values.append(sum(gram not in known for gram in own) / len(own) if own else None)
         return values
 
     return score
 
 
-def _copied(name: str) -> Score:
-    def score(batch: Batch) -> list[float | None]:
-        from rmbench.kernel import score_texts
-
-        found: list[float | None] = score_texts([name], batch.responses, sources=batch.sources)[name].tolist()
-        return found
-
-    return score
-
-
-def _grams(text: str, n: int) -> Sequence[tuple[str, ...]]:
-    words = text.lower().split()
+def _grams(words: Sequence[str], n: int) -> Sequence[tuple[str, ...]]:
     return list(zip(*(words[start:] for start in range(n)), strict=False))
 
 

@@ -7,10 +7,10 @@ a tenth of a second compiled, and no row is cut. ROUGE-Lsum compares lines that 
 thousands share one that their subsequences do not take, time grows with the square of the lines.
 """
 
-import re
 import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Literal, get_args
 
 from rmbench import Batch, Reward
@@ -75,11 +75,9 @@ def sentences(batch: Batch, options: Options) -> list[tuple[tuple[str, ...], str
 
 def warn_of_empty(rows: list[tuple[tuple[str, ...], str]], options: Options) -> None:
     """Warn, with a count, of rows in which a text that is not blank has no token."""
-    token = re.compile("[a-z0-9]" if options.lowercase else "[A-Za-z0-9]")
+    from rmbench.kernel.rouge import tokenless
 
-    def empty(text: str) -> bool:
-        return bool(text.strip()) and not token.search(text.lower() if options.lowercase else text)
-
+    empty = partial(tokenless, lowercase=options.lowercase)
     count = sum(bool(targets) and any(map(empty, (response, *targets))) for targets, response in rows)
     if count:
         warnings.warn(

@@ -92,6 +92,11 @@ class Cased:
         return [self.stemmer.stem(token, to_lowercase=False) if len(token) > UNSTEMMED else token for token in tokens]
 
 
+def tokenless(text: str, *, lowercase: bool = True) -> bool:
+    """Whether a text that is not blank has no token of rouge-score: it scores 0.0 even against itself."""
+    return bool(text.strip()) and not TOKEN.search(text.lower() if lowercase else text)
+
+
 def scores(
     responses: Texts,
     references: References,

@@ -97,11 +97,12 @@ def fits_table(rows: Sequence[Result]) -> Iterable[Table]:
 
 def prediction_table(rows: Sequence[Result]) -> Table | None:
     """Return, a line per agreement metric and training with a number, both rank correlations and how many rewards."""
-    every = [its for its in _predictions(rows) if any(row.value is not None for row in its.values())]
+    told = _predictions(rows)
+    every = [its for its in told if any(row.value is not None for row in its.values())]
     if not every:
         return None
     shown = every[:MOST_PREDICTIONS]
-    more, none = len(every) - len(shown), len(_predictions(rows)) - len(every)
+    more, none = len(every) - len(shown), len(told) - len(every)
     notes = dict.fromkeys(row.reason for its in shown for row in its.values() if row.reason)
     heads = (
         Head("labels of", numeric=False), Head("trained on", numeric=False), Head("trainer", numeric=False),

@@ -110,9 +110,21 @@ def crossed_values(
     parts = np.split(sums, np.cumsum([len(side) for side in flat])[:-1], axis=1)
     found = []
     for over, under, held in zip(parts[::2], parts[1::2], weights, strict=True):
-        bottom = (held * under).sum(axis=1)
-        found.append(np.divide((held * over).sum(axis=1), bottom, out=np.full(len(over), np.nan), where=bottom > 0))
+        found.append(over_runs(over, under, held))
     return found
+
+
+def over_runs(tops: np.ndarray, bottoms: np.ndarray, weights: np.ndarray) -> np.ndarray:
+    """Return sum(top) / sum(bottom) over the runs that each resample holds: float64 (resamples,), NaN of none.
+
+    Args:
+        tops: of each resample and run, float64 (resamples, runs).
+        bottoms: their weights, of the same shape.
+        weights: how often each resample holds each run (``run_weights``), of the same shape.
+    """
+    bottom = (weights * bottoms).sum(axis=1)
+    means = np.divide((weights * tops).sum(axis=1), bottom, out=np.full(len(tops), np.nan), where=bottom > 0)
+    return np.asarray(means)
 
 
 def crossed_intervals(

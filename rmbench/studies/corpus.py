@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass
 from functools import lru_cache
 from importlib.metadata import version
@@ -35,7 +34,6 @@ if TYPE_CHECKING:
 BLOCK = 64  # rows: sacrebleu holds all n-grams of a call at once
 LANGUAGE = "en"  # of a task that names none
 ROUGE = ("rouge-1", "rouge-2", "rouge-l")
-TOKEN = re.compile("[a-z0-9]")  # of rouge-score, in lower case
 
 
 def corpus(rows: Rows, groups: Mapping[str, np.ndarray] | None = None) -> list[Result]:
@@ -255,15 +253,11 @@ def _rouge(rows: Rows, systems: Sequence[System], texts: Texts) -> list[list[Dra
 def _rouge_scores(texts: tuple[str, ...], references: References) -> tuple[np.ndarray, np.ndarray]:
     """Return ROUGE of each distinct text, float64 (texts, 3), and whether it or a reference has no token."""
     from rmbench.kernel import score_texts  # slow to import
+    from rmbench.kernel.rouge import tokenless
 
     found = score_texts(ROUGE, texts, references)
-    empty = [any(map(_tokenless, (text, *targets))) for text, targets in zip(texts, references, strict=True)]
+    empty = [any(map(tokenless, (text, *targets))) for text, targets in zip(texts, references, strict=True)]
     return np.column_stack([found[name] for name in ROUGE]), np.array(empty, dtype=bool)
-
-
-def _tokenless(text: str) -> bool:
-    """Whether a text that is not blank has no token: it scores 0.0 even against itself."""
-    return bool(text.strip()) and not TOKEN.search(text.lower())
 
 
 def _warning(empty: np.ndarray) -> str | None:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from rmbench.stats.aggregate import run_weights
+from rmbench.stats.aggregate import over_runs, run_weights
 from rmbench.stats.resampling import percentile_interval
 from rmbench.stats.scaling import best_of_n_kl
 from rmbench.studies.clusters import RESAMPLES, exact_mean
@@ -155,8 +155,7 @@ def _crossed(values: Sequence[np.ndarray], seed: int) -> Interval | None:
     """Return the interval of the mean over seeds; each has its number in every resample of the same prompts."""
     if not values or not all(map(len, values)):
         return None
-    drawn_each, held = np.stack(values, axis=1), run_weights(len(values), seed=seed, resamples=RESAMPLES)
-    there = np.isfinite(drawn_each)
-    under = (held * there).sum(axis=1)
-    over = (held * np.where(there, drawn_each, 0.0)).sum(axis=1)
-    return percentile_interval(np.divide(over, under, out=np.full(len(over), np.nan), where=under > 0))
+    every = np.stack(values, axis=1)
+    there = np.isfinite(every)
+    held = run_weights(len(values), seed=seed, resamples=RESAMPLES)
+    return percentile_interval(over_runs(np.where(there, every, 0.0), there, held))
