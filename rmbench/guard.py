@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import random
+import re
 import sys
 import warnings
 from contextlib import contextmanager
@@ -17,6 +18,14 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 MESSAGE_LIMIT = 500
+NAME_LIMIT = 100
+# Printable by Unicode and yet not seen: fillers, joiners without effect, variation selectors beyond the first sixteen.
+UNSEEN = frozenset("\u034f\u115f\u1160\u17b4\u17b5\u3164\uffa0") | {chr(at) for at in range(0xE0100, 0xE01F0)}
+# What JSON and TOML leave as it is and a terminal may act on: DEL and C1; bidirectional, zero-width and tag characters.
+ACTING = re.compile(
+    "[\x7f-\x9f\xad\u061c\u180e\u200b-\u200f\u2028-\u202e\u2060-\u206f\ufeff\ufff9-\ufffb\U000e0000-\U000e0fff"
+    "\u034f\u115f\u1160\u17b4\u17b5\u3164\uffa0]"
+)
 
 
 class Foreign(Exception):
@@ -25,7 +34,7 @@ class Foreign(Exception):
     def __init__(self, error: BaseException) -> None:
         import traceback
 
-        self.kind = type(error).__name__
+        self.kind = re.sub(r"\W+", "_", type(error).__name__)[:NAME_LIMIT]  # a class may have any text as its name
         self.message = plain(_words(error))[:MESSAGE_LIMIT]
         self.traceback = "".join(traceback.format_exception(error))
         super().__init__(f"{self.kind}: {self.message}" if self.message else self.kind)
@@ -41,7 +50,7 @@ def _words(error: BaseException) -> str:
 
 def plain(text: str) -> str:
     """Replace control characters, bidi overrides and line breaks by visible marks: safe in a message."""
-    return "".join(c if c.isprintable() else " " if c in "\n\t" else "\ufffd" for c in text)
+    return "".join(c if c.isprintable() and c not in UNSEEN else " " if c in "\n\t" else "\ufffd" for c in text)
 
 
 def exists(path: Path) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import io
 import sys
 import traceback
 from typing import Annotated
@@ -64,11 +65,13 @@ def invoke(arguments: list[str]) -> int:
     except click.exceptions.Abort:
         return 130
     except click.ClickException as error:
-        error.show()
+        shown = io.StringIO()
+        error.show(shown)
+        terminal.say(*shown.getvalue().splitlines())
         return 2
     except RMBenchError as error:
         for each in error.errors[:MOST_PROBLEMS] if isinstance(error, InputErrors) else (error,):
-            sys.stderr.write(f"rmbench: error: {each}\n")
+            terminal.say_error(each)
         return error.exit_code
     return 0
 
