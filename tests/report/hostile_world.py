@@ -61,7 +61,7 @@ def plugins(folder: Path) -> Path:
     return folder
 
 
-def rows(count: int = 12) -> list[dict]:
+def rows(count: int = 6) -> list[dict]:
     """Return rows of three candidates by three systems, every text hostile."""
     made = []
     for i in range(count):
@@ -113,7 +113,7 @@ def suite(folder: Path) -> Path:
             "rejected": bad("rejected")[: 50 + i],
             "subset": bad("pairs"),
         }
-        for i in range(8)
+        for i in range(4)
     ]
     jsonl(folder / FILE, pairs)
     lines = [

@@ -14,135 +14,26 @@ from html.parser import HTMLParser
 
 from markdown_it import MarkdownIt
 
-TAGS = set(
-    [
-        "html",
-        "head",
-        "meta",
-        "title",
-        "style",
-        "body",
-        "header",
-        "div",
-        "strong",
-        "nav",
-        "a",
-        "main",
-        "h1",
-        "h2",
-        "p",
-        "ul",
-        "li",
-        "section",
-        "dl",
-        "dt",
-        "dd",
-        "details",
-        "summary",
-        "pre",
-        "table",
-        "caption",
-        "thead",
-        "tbody",
-        "tr",
-        "th",
-        "td",
-        "b",
-        "small",
-        "span",
-        "figure",
-        "figcaption",
-        "blockquote",
-        "footer",
-        "svg",
-        "g",
-        "path",
-        "rect",
-        "line",
-        "circle",
-        "text",
-        "tspan",
-    ]
-)
-ATTRIBUTES = set(
-    [
-        "lang",
-        "charset",
-        "content",
-        "http-equiv",
-        "name",
-        "id",
-        "href",
-        "class",
-        "scope",
-        "tabindex",
-        "role",
-        "aria-label",
-        "aria-hidden",
-        "aria-roledescription",
-        "xmlns",
-        "viewbox",
-        "width",
-        "height",
-        "x",
-        "x1",
-        "x2",
-        "y",
-        "y1",
-        "y2",
-        "cx",
-        "cy",
-        "r",
-        "rx",
-        "ry",
-        "d",
-        "dx",
-        "dy",
-        "fill",
-        "fill-opacity",
-        "font-family",
-        "font-size",
-        "font-style",
-        "font-weight",
-        "opacity",
-        "stroke",
-        "stroke-dasharray",
-        "stroke-linecap",
-        "stroke-miterlimit",
-        "stroke-opacity",
-        "stroke-width",
-        "text-anchor",
-        "transform",
-    ]
-)
+_TAGS = """
+    html head meta title style body header div strong nav a main h1 h2 p ul li section dl dt dd details summary pre
+    table caption thead tbody tr th td b small span figure figcaption blockquote footer svg g path rect line circle
+    text tspan
+"""
+TAGS = frozenset(_TAGS.split())
+_ATTRIBUTES = """
+    lang charset content http-equiv name id href class scope tabindex role aria-label aria-hidden
+    aria-roledescription xmlns viewbox width height x x1 x2 y y1 y2 cx cy r rx ry d dx dy fill fill-opacity
+    font-family font-size font-style font-weight opacity stroke stroke-dasharray stroke-linecap stroke-miterlimit
+    stroke-opacity stroke-width text-anchor transform
+"""
+ATTRIBUTES = frozenset(_ATTRIBUTES.split())
 POLICY = "default-src 'none'; style-src 'sha256-{}'; base-uri 'none'; form-action 'none'"
-COMMANDS = set(
-    [
-        "begin",
-        "end",
-        "centering",
-        "footnotesize",
-        "setlength",
-        "tabcolsep",
-        "caption",
-        "toprule",
-        "midrule",
-        "bottomrule",
-        "par",
-        "noindent",
-        "scriptsize",
-        "textbf",
-        "textbackslash",
-        "textasciitilde",
-        "textasciicircum",
-        "textless",
-        "textgreater",
-        "textbar",
-        "textquotedbl",
-        "ensuremath",
-        "textperiodcentered",
-    ]
-)
+_COMMANDS = """
+    begin end centering footnotesize setlength tabcolsep caption toprule midrule bottomrule par noindent scriptsize
+    textbf textbackslash textasciitilde textasciicircum textless textgreater textbar textquotedbl ensuremath
+    textperiodcentered
+"""
+COMMANDS = frozenset(_COMMANDS.split())
 FORMULA = tuple("=+-@\uff1d\uff0b\uff0d\uff20")
 BLOCKS = {"html_block", "link_open", "image", "fence", "code_block"}
 UNSEEN = "\u200b\u200c\u200d\u2060\u034f\u115f\u1160\u3164\uffa0"
