@@ -50,6 +50,8 @@ def plain(text: str, *, lines: bool = False) -> str:
     surrogates become ``\x1b`` or ``\u202e``. Line ends and tabs become one space; with ``lines`` both
     stay as they are, and so do the joiners of scripts and emoji.
     """
+    if text.isascii() and text.isprintable():
+        return text
     text = text.replace("\r\n", "\n")
     keep = "\n\t" + JOINERS if lines else ""
     return "".join(_visible(char, keep) for char in text)
