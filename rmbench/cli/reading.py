@@ -19,11 +19,12 @@ Runs = Annotated[list[Path], typer.Argument(metavar="RUN...", help="Run folders.
 
 
 def _opened(folders: list[Path]) -> list[Run]:
+    from rmbench import shape
     from rmbench.runs import Run
 
     runs = [Run(folder) for folder in folders]
     for run in runs:
-        _ = run.manifest
+        shape.check(run.manifest, str(run.folder / "manifest.json"))
     return runs
 
 
@@ -35,11 +36,13 @@ def report(
     allow_versions: Annotated[bool, typer.Option(help="Put two versions of a task in one column.")] = False,
 ) -> None:
     """Write the report of one or several runs."""
-    from rmbench.errors import InputError
+    from rmbench.errors import InputError, RunFolderError
     from rmbench.report import write_run
 
     if out is None and len(runs) > 1:
         raise InputError("several runs are named", help="say where with --out DIR")
+    if out is None and (runs[0] / "report").is_symlink():
+        raise RunFolderError("is a symbolic link", where=str(runs[0] / "report"), help="say where with --out DIR")
     wanted = [word.strip() for word in formats.split(",") if word.strip()]
     main = write_run(_opened(runs), out or runs[0] / "report", wanted, texts=texts, allow_versions=allow_versions)
     print_lines(str(main))

@@ -6,7 +6,7 @@ from dataclasses import asdict
 from itertools import islice
 from typing import TYPE_CHECKING, Any, Protocol
 
-from rmbench.parts import read_part, sample_folder, score_folder
+from rmbench.parts import SAMPLES, SCORES, hold, read_part, sample_folder, score_folder
 from rmbench.report.merge import RunData
 from rmbench.report.model import build
 from rmbench.report.sections import MOST_EXAMPLES
@@ -133,4 +133,6 @@ def _compared(folder: RunFolder, manifest: dict[str, Any]) -> Iterator[dict[str,
 def _first(folder: RunFolder, name: str, most: int = MOST_EXAMPLES) -> list[dict[str, Any]]:
     """Return the first rows of a folder of parts, none where there is no part."""
     parts = islice(folder.names(name), 1)
-    return [row for part in parts for row in read_part(folder.path / part).slice(0, most).to_pylist()]
+    kinds = SAMPLES if name.startswith("samples/") else SCORES
+    tables = (hold(read_part(folder.path / part), kinds, folder.path / part) for part in parts)
+    return [row for table in tables for row in table.slice(0, most).to_pylist()]
