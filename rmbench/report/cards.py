@@ -158,5 +158,6 @@ def _integer(value: object) -> int | None:
 
 
 def _number(value: object) -> float | None:
-    within = isinstance(value, int | float) and not isinstance(value, bool) and abs(value) <= LARGEST
-    return float(value) if within else None
+    if not isinstance(value, int | float) or isinstance(value, bool) or abs(value) > LARGEST:
+        return None
+    return float(value)

@@ -76,14 +76,18 @@ def test_whatever_stands_in_a_manifest_is_read_or_refused(whole):
         if at[:1] in (("resolved",), ("failures",), ("problems",), ("name",), ("warnings",))
     ]
     assert len(tried) > 40
-    for at in tried:
-        for value in VALUES:
-            try:
-                given_ = changed(manifest, at, value)
-                shape.check(given_, "here")
-            except RunFolderError as error:
-                assert "is damaged: " in str(error)  # noqa: PT017 - many are tried
-                assert len(error.what) < 400
+    said = [what for at in tried for value in VALUES if (what := refusal(changed(manifest, at, value)))]
+    assert 200 < len(said) < len(tried) * len(VALUES)
+    assert all(what.startswith("is damaged: ") and len(what) < 400 for what in said)
+
+
+def refusal(manifest):
+    """Return why a manifest is refused, nothing where it is taken."""
+    try:
+        shape.check(manifest, "here")
+    except RunFolderError as error:
+        return error.what
+    return ""
 
 
 class Given(Run):
@@ -108,9 +112,7 @@ def test_a_report_of_any_manifest_that_is_whole_is_inert(whole, tmp_path_factory
             manifest = changed(manifest, at, new)
         except (KeyError, IndexError, TypeError):  # what held it is gone
             continue
-    try:
-        shape.check(manifest, "here")
-    except RunFolderError:
+    if refusal(manifest):
         return
     given_run, out = Given(whole), tmp_path_factory.mktemp("out")
     object.__setattr__(given_run, "other", manifest)
