@@ -82,7 +82,7 @@ def markdown(text: str) -> str:
     linking them.
     """
     text = plain(text).translate(_MARKDOWN)
-    text = re.sub(r"([@#]|\bGH-)(?=\w)", r"\1<!-- -->", text, flags=re.IGNORECASE)
+    text = re.sub(r"([@#]|\bGH-)(?=\w|\\_)", r"\1<!-- -->", text, flags=re.IGNORECASE)
     text = re.sub(r"^(\s*)([#+=-])(?=[#+=-]|\s|$)", r"\1\\\2", text)  # heading, list, rule
     text = re.sub(r"^(\s*\d+)([.)])(?=\s|$)", r"\1\\\2", text)  # numbered list
     text = text.replace("](", "]\\(")

@@ -111,7 +111,7 @@ def suite(folder: Path) -> Path:
             "prompt": bad(f"ask {i}"),
             "chosen": bad(f"chosen {i}"),
             "rejected": bad("rejected")[: 50 + i],
-            "subset": bad("pairs"),
+            "subset": bad(f"pairs-{i % 2}"),
         }
         for i in range(4)
     ]
