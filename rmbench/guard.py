@@ -21,10 +21,10 @@ MESSAGE_LIMIT = 500
 NAME_LIMIT = 100
 # Printable by Unicode and yet not seen: fillers, joiners without effect, variation selectors beyond the first sixteen.
 UNSEEN = frozenset("\u034f\u115f\u1160\u17b4\u17b5\u3164\uffa0") | {chr(at) for at in range(0xE0100, 0xE01F0)}
-# What JSON and TOML leave as it is and a terminal may act on: DEL and C1; bidirectional, zero-width and tag characters.
+# What JSON and TOML leave as it is and a terminal may act on: DEL, C1, bidirectional, zero-width, tags, surrogates.
 ACTING = re.compile(
     "[\x7f-\x9f\xad\u061c\u180e\u200b-\u200f\u2028-\u202e\u2060-\u206f\ufeff\ufff9-\ufffb\U000e0000-\U000e0fff"
-    "\u034f\u115f\u1160\u17b4\u17b5\u3164\uffa0]"
+    "\ud800-\udfff\u034f\u115f\u1160\u17b4\u17b5\u3164\uffa0]"
 )
 
 
