@@ -19,12 +19,11 @@ if TYPE_CHECKING:
 
 MESSAGE_LIMIT = 500
 NAME_LIMIT = 100
-# Printable by Unicode and yet not seen: fillers, joiners without effect, variation selectors beyond the first sixteen.
-UNSEEN = frozenset("\u034f\u115f\u1160\u17b4\u17b5\u3164\uffa0") | {chr(at) for at in range(0xE0100, 0xE01F0)}
-# What JSON and TOML leave as it is and a terminal may act on: DEL, C1, bidirectional, zero-width, tags, surrogates.
+# What a terminal may act on, or nobody sees: C0, DEL, C1, bidirectional, zero-width, tags, fillers, surrogates.
 ACTING = re.compile(
-    "[\x7f-\x9f\xad\u061c\u180e\u200b-\u200f\u2028-\u202e\u2060-\u206f\ufeff\ufff9-\ufffb\U000e0000-\U000e0fff"
-    "\ud800-\udfff\u034f\u115f\u1160\u17b4\u17b5\u3164\uffa0]"
+    "[\x00-\x1f\x7f-\x9f\xad\u034f\u061c\u115f\u1160\u17b4\u17b5\u180e\u200b-\u200f\u2028-\u202e\u2060-\u206f\u3164"
+    "\ud800-\udfff\ufeff\uffa0\ufff9-\ufffb\U00013430-\U0001343f\U0001bca0-\U0001bca3\U0001d173-\U0001d17a"
+    "\U000e0000-\U000e0fff]"
 )
 
 
@@ -50,7 +49,7 @@ def _words(error: BaseException) -> str:
 
 def plain(text: str) -> str:
     """Replace control characters, bidi overrides and line breaks by visible marks: safe in a message."""
-    return "".join(c if c.isprintable() and c not in UNSEEN else " " if c in "\n\t" else "\ufffd" for c in text)
+    return ACTING.sub(lambda found: " " if found[0] in "\n\t" else "\ufffd", text)
 
 
 def exists(path: Path) -> bool:

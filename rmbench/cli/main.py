@@ -100,7 +100,7 @@ def guarded(arguments: list[str], *, debug: bool) -> int:
         code = 141
     except Exception as error:  # noqa: BLE001 - the last guard: a bug is told in one line, its traceback saved
         if debug:
-            traceback.print_exception(error)
+            terminal.say(*"".join(traceback.format_exception(error)).split("\n"))
         with contextlib.suppress(OSError):  # stderr may be what is full
             return faults.environment(error) if isinstance(error, OSError | MemoryError) else faults.bug(error)
         code = 4

@@ -61,7 +61,9 @@ def print_json(value: Any, *, indent: int | None = None) -> None:
     encoding = sys.stdout.encoding or "utf-8"  # a StringIO of a test has none
     narrow = codecs.lookup(encoding).name != "utf-8"
     text = json.dumps(value, indent=indent, ensure_ascii=narrow, allow_nan=False)
-    sys.stdout.write(ACTING.sub(lambda found: json.dumps(found[0])[1:-1], text) + "\n")
+    sys.stdout.write(
+        ACTING.sub(lambda found: found[0] if found[0] == "\n" else json.dumps(found[0])[1:-1], text) + "\n"
+    )
 
 
 def say(*lines: str) -> None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 import unicodedata
 
-from rmbench.guard import UNSEEN
+from rmbench.guard import ACTING
 
 JOINERS = "\u200c\u200d"  # Persian, Hindi and emoji sequences need them
 SEPARATORS = "\u2028\u2029"  # some readers take them for line ends
@@ -65,7 +65,7 @@ def _visible(char: str, keep: str) -> str:
     if char in "\n\t":
         return " "
     acts = unicodedata.category(char) in ("Cc", "Cf", "Cs")
-    if acts or char in SEPARATORS or char in UNSEEN or _nonchar(char):
+    if acts or char in SEPARATORS or ACTING.match(char) or _nonchar(char):
         return f"\\x{ord(char):02x}" if ord(char) <= 0xFF else f"\\u{ord(char):04x}"  # noqa: PLR2004 - one byte
     return char
 

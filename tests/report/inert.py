@@ -37,6 +37,7 @@ COMMANDS = frozenset(_COMMANDS.split())
 FORMULA = tuple("=+-@\uff1d\uff0b\uff0d\uff20")
 BLOCKS = {"html_block", "link_open", "image", "fence", "code_block"}
 UNSEEN = "\u200b\u200c\u200d\u2060\u034f\u115f\u1160\u3164\uffa0"
+VISIBLE = "\u0600\u0601\u0602\u0603\u0604\u0605\u06dd\u070f\u0890\u0891\u08e2\U000110bd\U000110cd"  # of class Cf, and yet seen
 COLOUR = re.compile(r"\x1b\[[0-9;]*m")  # what rich itself writes on a terminal
 
 
@@ -146,7 +147,7 @@ def controls(text: str, allowed: str = "\n") -> list[str]:
     found = {
         c
         for c in text
-        if c not in allowed
+        if c not in allowed + VISIBLE
         and (unicodedata.category(c) in ("Cc", "Cf", "Cs", "Zl", "Zp") or c in UNSEEN or 0xE0100 <= ord(c) <= 0xE01EF)
     }
     return [f"the character U+{ord(char):04X}" for char in sorted(found)]

@@ -180,6 +180,12 @@ def test_words_of_a_message_hold_no_control(text):
     assert inert.controls(guard.plain(text)) == []
 
 
+def test_words_of_a_message_keep_every_space_and_letter():
+    text = "r\xe9sultats\xa0d'\xe9t\xe9 \u7d50\u679c\u3000\u8868 1\u202f000 \u0600\u0661 \ue000"
+    assert guard.plain(text) == text
+    assert guard.plain("a\tb\nc\x1bd\u200de") == "a b c\ufffdd\ufffde"
+
+
 @given(
     st.recursive(
         st.none() | st.floats(allow_nan=False, allow_infinity=False) | ANY,
