@@ -72,14 +72,14 @@ def page(outputs: dict[str, str], checked: dict[str, list[str]]) -> list[str]:
     """Return the lines of the page; what it says of an output was found there."""
     files = ("index.html", "report.md", "results.tex", "results.csv")
     terminal = "".join(text for name, text in outputs.items() if name.startswith("rmbench "))
-    found = [(code(name), f"{len(outputs[name]):,}", "; ".join(wrong) or "none") for name, wrong in checked.items()]
+    found = [(code(name), "; ".join(wrong) or "none") for name, wrong in checked.items()]
     places = [counted(marker, place, outputs, terminal) for marker, place in PLACES.items()]
     formulas = ", ".join(f"{code(cell)} is {code(escape.csv_cell(cell))}" for cell in FORMULAS)
     return [
         "# Hostile text", "",
         "Made by `python reports/robustness/hostile.py`, which fails where anything below acts.", "",
         "## Outputs", "",
-        *table(("output", "characters", "elements, commands, cells, links or controls that act"), found), "",
+        *table(("output", "elements, commands, cells, links or controls that act"), found), "",
         "## Where it was put, and how often it came out", "",
         *table(("place", *map(code, files), "terminal"), places), "",
         "## What it became", "",
