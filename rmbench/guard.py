@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import random
+import re
 import sys
 import warnings
 from contextlib import contextmanager
@@ -17,6 +18,13 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 MESSAGE_LIMIT = 500
+NAME_LIMIT = 100
+# What a terminal may act on, or nobody sees: C0, DEL, C1, bidirectional, zero-width, tags, fillers, surrogates.
+ACTING = re.compile(
+    "[\x00-\x1f\x7f-\x9f\xad\u034f\u061c\u115f\u1160\u17b4\u17b5\u180e\u200b-\u200f\u2028-\u202e\u2060-\u206f\u3164"
+    "\ud800-\udfff\ufeff\uffa0\ufff9-\ufffb\U00013430-\U0001343f\U0001bca0-\U0001bca3\U0001d173-\U0001d17a"
+    "\U000e0000-\U000e0fff]"
+)
 
 
 class Foreign(Exception):
@@ -25,7 +33,7 @@ class Foreign(Exception):
     def __init__(self, error: BaseException) -> None:
         import traceback
 
-        self.kind = type(error).__name__
+        self.kind = re.sub(r"\W+", "_", type(error).__name__)[:NAME_LIMIT]  # a class may have any text as its name
         self.message = plain(_words(error))[:MESSAGE_LIMIT]
         self.traceback = "".join(traceback.format_exception(error))
         super().__init__(f"{self.kind}: {self.message}" if self.message else self.kind)
@@ -41,7 +49,7 @@ def _words(error: BaseException) -> str:
 
 def plain(text: str) -> str:
     """Replace control characters, bidi overrides and line breaks by visible marks: safe in a message."""
-    return "".join(c if c.isprintable() else " " if c in "\n\t" else "\ufffd" for c in text)
+    return ACTING.sub(lambda found: " " if found[0] in "\n\t" else "\ufffd", text)
 
 
 def exists(path: Path) -> bool:

@@ -120,6 +120,28 @@ def read_part(path: Path) -> pa.Table:
         ) from error
 
 
+SAMPLES: dict[str, pa.DataType] = {
+    "id": pa.string(), "candidate": pa.int32(), "system": pa.string(), "text": pa.string(), "prompt": pa.string(),
+    "cluster": pa.string(), "subset": pa.string(), "references": pa.list_(pa.string()), "preferences": pa.string(),
+}  # fmt: skip
+SCORES: dict[str, pa.DataType] = {"score": pa.float64(), "reason": pa.string()}
+
+
+def hold(table: pa.Table, kinds: Mapping[str, pa.DataType], where: Path) -> pa.Table:
+    """Return the table where its columns are those that rmbench writes.
+
+    Raises:
+        RunFolderError: one is missing or of another type; a run folder is not trusted.
+    """
+    numbers = {name: pa.float64() for name in table.column_names if name.startswith(("human.", "part."))}
+    for name, kind in {**kinds, **numbers}.items():
+        if name not in table.column_names or table.schema.field(name).type != kind:
+            raise RunFolderError(
+                f"has no column {name} of {kind}", where=str(where), help="run again into a new folder"
+            )
+    return table
+
+
 def _table(run: RunFolder, folder: str) -> pa.Table | None:
     tables = [read_part(run.path / name) for name in run.names(folder)]
     return pa.concat_tables(tables, promote_options="default") if tables else None
@@ -144,6 +166,7 @@ def read_column(run: RunFolder, task: str, reward: str, rows: int) -> Column | N
         raise RunFolderError(
             f"{table.num_rows} of {rows} rows are there", where=where, help="finish it with rmbench run --resume"
         )
+    hold(table, SCORES, run.path / score_folder(task, reward))
     score = _column(table["score"])
     told = table["reason"].to_pylist()
     reasons = {i: str(told[i]) for i in np.flatnonzero(~score.ok).tolist()}
@@ -174,6 +197,8 @@ def load(run: RunFolder, manifest: Mapping[str, Any], task: Mapping[str, Any]) -
         raise RunFolderError(
             f"samples of task {task['name']!r} are incomplete", where=str(run.path), help="finish it with --resume"
         )
+    humans = {f"human.{aspect}": pa.float64() for aspect in task["aspects"]}
+    hold(table, {**SAMPLES, **humans}, run.path / sample_folder(task["name"]))
     candidate = np.asarray(table["candidate"], dtype=np.int64)
     first = np.flatnonzero(candidate == 0)
     systems, system = np.unique(np.asarray(table["system"].to_pylist(), dtype=object), return_inverse=True)

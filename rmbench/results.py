@@ -167,7 +167,7 @@ def _result(row: object, where: str) -> Result:
     _check_keys(row, FIELDS, where)
     for name in FIELDS:
         if not _fits(name, row[name]):
-            raise _damaged(f"{name!r} is {row[name]!r}", where)
+            raise _damaged(f"{name!r} is {row[name]!r:.200}", where)
     numbers = {name: None if row[name] is None else float(row[name]) for name in NUMBERS}
     ci = None if row[INTERVAL] is None else (float(row[INTERVAL][0]), float(row[INTERVAL][1]))
     return Result(**{**row, **numbers, INTERVAL: ci})

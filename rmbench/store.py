@@ -26,12 +26,12 @@ MANIFEST, JOURNAL, LOCK = "manifest.json", "journal.jsonl", ".lock"
 INSIDE = ("samples", "scores", "training", "logs", "report", "quarantine", JOURNAL, MANIFEST)
 TEMPORARY = re.compile(r"\.tmp-\d+$")
 SAFE = re.compile(r"[a-z0-9][a-z0-9._+-]{0,99}")
-RESERVED = {"con", "prn", "aux", "nul"}
+RESERVED = {"con", "prn", "aux", "nul", *(f"{port}{number}" for port in ("com", "lpt") for number in range(10))}
 
 
 def folder_name(name: str) -> str:
     """Return a name as a folder's: itself where that is safe, else a slug and a hash."""
-    if SAFE.fullmatch(name) and name.split(".", maxsplit=1)[0] not in RESERVED:
+    if SAFE.fullmatch(name) and not name.endswith(".") and name.split(".", maxsplit=1)[0] not in RESERVED:
         return name
     slug = re.sub(r"[^a-z0-9]+", "-", name.lower()).strip("-")[:40] or "x"
     return f"{slug}-{hashlib.sha256(name.encode(errors='surrogatepass')).hexdigest()[:8]}"
@@ -81,7 +81,8 @@ def write_whole(path: Path, data: bytes) -> None:
     with faults(path):
         path.parent.mkdir(parents=True, exist_ok=True)
         temporary = path.with_name(f"{path.name}.tmp-{os.getpid()}")
-        with temporary.open("wb") as file:
+        flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_CLOEXEC  # a folder may hold planted links
+        with os.fdopen(os.open(temporary, flags, 0o666), "wb") as file:
             file.write(data)
             file.flush()
             os.fsync(file.fileno())
@@ -174,7 +175,7 @@ class RunFolder:
                 where=str(self.path),
                 help="give the folder of `rmbench run --out`",
             ) from error
-        except (ValueError, OSError) as error:
+        except (ValueError, OSError, RecursionError) as error:
             raise RunFolderError(f"damaged: {error}", where=str(path), help="run again into a new folder") from error
         if not isinstance(manifest, dict) or not isinstance(manifest.get("schema"), int) or not self._whole(manifest):
             raise RunFolderError("is no manifest of rmbench", where=str(path), help="run again into a new folder")

@@ -47,7 +47,7 @@ def bench(
         bar.close()
     if code:
         done, every = len(found.get("done", ())), len(found.get("steps", ()))
-        say(f"\nrmbench: interrupted: {done} of {every} steps measured" + (", as follows" if done else ""))
+        say("", f"rmbench: interrupted: {done} of {every} steps measured" + (", as follows" if done else ""))
     tell({key: value for key, value in found.items() if key not in {"steps", "done"}}, as_json=as_json)
     for step, reason in found["failures"].items():
         say(f"rmbench: {step} could not be measured: {reason}")

@@ -7,15 +7,13 @@ import json
 import os
 import re
 import shlex
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from rmbench import fitted, trained
-from rmbench.cli.terminal import print_columns, print_json, say
-from rmbench.guard import plain
+from rmbench.cli.terminal import print_columns, print_json, print_lines, say
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -248,10 +246,9 @@ def _show_fit(folder: Path, *, as_json: bool) -> None:
         print_json({**asdict(found), "folder": str(folder)}, indent=1)
     elif card.is_file():
         text = re.sub(r"\\([!-/:-@\[-`{-~])", r"\1", card.read_text(encoding="utf-8", errors="replace"))
-        for line in html.unescape(text).split("\n"):  # Markdown's escapes are for a browser
-            sys.stdout.write(plain(line).rstrip() + "\n")
+        print_lines(html.unescape(text))  # Markdown's escapes are for a browser
     else:
-        sys.stdout.write(f"{found.reward_model}@{found.version}, loss {found.loss}, fitted on {found.task}\n")
+        print_lines(f"{found.reward_model}@{found.version}, loss {found.loss}, fitted on {found.task}")
 
 
 def _show_policy(folder: Path, *, as_json: bool) -> None:
@@ -259,8 +256,7 @@ def _show_policy(folder: Path, *, as_json: bool) -> None:
     if as_json:
         print_json({**trained.recipe(folder), "folder": str(folder)}, indent=1)
         return
-    for line in trained.described(folder):
-        sys.stdout.write(plain(line).rstrip() + "\n")
+    print_lines("\n".join(trained.described(folder)))
 
 
 def _oracle(reward: Any, catalog: Catalog) -> list[str]:
@@ -309,4 +305,4 @@ def _show(row: dict[str, Any], catalog: Catalog) -> None:
         default = "required" if option["required"] else f"default {json.dumps(option['default'])}"
         before = f"  -o {row['name']}.{option['name']}=..." if row["kind"] == "reward" else f"  {option['name']}"
         lines.append(f"{before}  {option['type']}, {default}")
-    sys.stdout.write("\n".join(lines).rstrip() + "\n")
+    print_lines("\n".join(lines).rstrip())

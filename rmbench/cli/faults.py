@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import contextlib
-import sys
 import tempfile
 import traceback
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from rmbench.cli.terminal import say
 from rmbench.errors import RMBenchError
-from rmbench.guard import plain
 from rmbench.store import RunFolder
 
 if TYPE_CHECKING:
@@ -43,10 +42,10 @@ def bugs_of(run: Path) -> Iterator[None]:
 def environment(error: OSError | MemoryError) -> int:
     """Say in one line what the system refused, and return 4."""
     if isinstance(error, MemoryError):
-        sys.stderr.write("rmbench: error: out of memory\n")
+        say("rmbench: error: out of memory")
         return 4
     place = "" if error.filename is None else f"{error.filename}: "
-    sys.stderr.write(f"rmbench: error: {place}{error.strerror or error}\n")
+    say(f"rmbench: error: {place}{error.strerror or error}")
     return 4
 
 
@@ -55,8 +54,8 @@ def bug(error: Exception) -> int:
     run, error = (error.run, error.error) if isinstance(error, Bug) else (None, error)
     text = "".join(traceback.format_exception(error))
     place = _saved(text, run)
-    advice = f"please report it with {place}" if place else f"please report it: {plain(text)}"
-    sys.stderr.write(f"rmbench: internal error: {type(error).__name__}: {plain(str(error))}\n  help: {advice}\n")
+    advice = f"please report it with {place}" if place else f"please report it: {text}"
+    say(f"rmbench: internal error: {type(error).__name__}: {error}", f"  help: {advice}")
     return 70
 
 

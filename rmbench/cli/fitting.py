@@ -11,7 +11,7 @@ import typer
 
 from rmbench.cli.arguments import option_values
 from rmbench.cli.running import execute
-from rmbench.cli.terminal import say
+from rmbench.cli.terminal import print_lines, say
 from rmbench.guard import plain
 
 
@@ -48,7 +48,7 @@ def fit(
     manifest = done.manifest
     for entry in manifest["resolved"]["rewards"]:
         if entry["fitted"] and entry["name"] not in manifest["failures"]:
-            sys.stdout.write(f"{folder_of(done.folder, entry['name'])}\n")
+            print_lines(str(folder_of(done.folder, entry["name"])))
     for name, reason in manifest["failures"].items():
         say(f"rmbench: reward model {name} could not be fitted: {reason}")
     if manifest["failures"]:

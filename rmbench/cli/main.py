@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import io
 import sys
 import traceback
 from typing import Annotated
@@ -64,11 +65,13 @@ def invoke(arguments: list[str]) -> int:
     except click.exceptions.Abort:
         return 130
     except click.ClickException as error:
-        error.show()
+        shown = io.StringIO()
+        error.show(shown)
+        terminal.say(*shown.getvalue().splitlines())
         return 2
     except RMBenchError as error:
         for each in error.errors[:MOST_PROBLEMS] if isinstance(error, InputErrors) else (error,):
-            sys.stderr.write(f"rmbench: error: {each}\n")
+            terminal.say_error(each)
         return error.exit_code
     return 0
 
@@ -97,7 +100,7 @@ def guarded(arguments: list[str], *, debug: bool) -> int:
         code = 141
     except Exception as error:  # noqa: BLE001 - the last guard: a bug is told in one line, its traceback saved
         if debug:
-            traceback.print_exception(error)
+            terminal.say(*"".join(traceback.format_exception(error)).split("\n"))
         with contextlib.suppress(OSError):  # stderr may be what is full
             return faults.environment(error) if isinstance(error, OSError | MemoryError) else faults.bug(error)
         code = 4

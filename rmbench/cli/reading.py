@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from rmbench.cli.terminal import print_json, print_table, say
+from rmbench.cli.terminal import print_json, print_lines, print_table, say
 
 if TYPE_CHECKING:
     from rmbench.compare import Change
@@ -19,11 +19,12 @@ Runs = Annotated[list[Path], typer.Argument(metavar="RUN...", help="Run folders.
 
 
 def _opened(folders: list[Path]) -> list[Run]:
+    from rmbench import shape
     from rmbench.runs import Run
 
     runs = [Run(folder) for folder in folders]
     for run in runs:
-        _ = run.manifest
+        shape.check(run.manifest, str(run.folder / "manifest.json"))
     return runs
 
 
@@ -35,14 +36,16 @@ def report(
     allow_versions: Annotated[bool, typer.Option(help="Put two versions of a task in one column.")] = False,
 ) -> None:
     """Write the report of one or several runs."""
-    from rmbench.errors import InputError
+    from rmbench.errors import InputError, RunFolderError
     from rmbench.report import write_run
 
     if out is None and len(runs) > 1:
         raise InputError("several runs are named", help="say where with --out DIR")
+    if out is None and (runs[0] / "report").is_symlink():
+        raise RunFolderError("is a symbolic link", where=str(runs[0] / "report"), help="say where with --out DIR")
     wanted = [word.strip() for word in formats.split(",") if word.strip()]
     main = write_run(_opened(runs), out or runs[0] / "report", wanted, texts=texts, allow_versions=allow_versions)
-    sys.stdout.write(f"{main}\n")
+    print_lines(str(main))
 
 
 def leaderboard(
@@ -64,7 +67,7 @@ def leaderboard(
         if len(runs) != 3:  # noqa: PLR2004 - add RUN DIR
             raise InputError("expected: leaderboard add RUN DIR", help="rmbench leaderboard add runs/mine board")
         kept = read_run(_opened([Path(runs[1])])[0])
-        sys.stdout.write(f"{add(kept.manifest, kept.results, Path(runs[2]))}\n")
+        print_lines(str(add(kept.manifest, kept.results, Path(runs[2]))))
         return
     data = [read_run(run) for run in _opened([Path(name) for name in runs])]
     board = merged(data, allow_versions=allow_versions)

@@ -148,7 +148,7 @@ def execute(suite_name: str | None, settings: Settings, over: Overrides) -> Run:
     except (KeyboardInterrupt, Stopped):
         progress.close()
         again = f"rmbench {'fit' if settings.only_fit else 'run'} --resume --out {shlex.quote(str(settings.out))}"
-        say(f"\nrmbench: interrupted; what was done is kept. Go on with: {again}")
+        say("", f"rmbench: interrupted; what was done is kept. Go on with: {again}")
         raise typer.Exit(128 + (interrupt.signal or signal.SIGINT)) from None
     finally:
         progress.close()

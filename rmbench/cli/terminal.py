@@ -9,13 +9,15 @@ import os
 import sys
 from typing import TYPE_CHECKING, Any
 
-from rmbench.guard import plain
+from rmbench.guard import ACTING, plain
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from rich.progress import Progress as Bar
     from typing_extensions import Buffer
+
+    from rmbench.errors import RMBenchError
 
 
 class _Results(io.FileIO):
@@ -51,15 +53,33 @@ def let_go() -> None:
 
 
 def print_json(value: Any, *, indent: int | None = None) -> None:
-    """Write a JSON value and a line end to stdout: in ASCII where its encoding is not UTF-8."""
+    """Write a JSON value and a line end to stdout: in ASCII where its encoding is not UTF-8.
+
+    What a terminal could act on (C1 controls, bidirectional and zero-width characters) is written as an escape: the
+    value is the same.
+    """
     encoding = sys.stdout.encoding or "utf-8"  # a StringIO of a test has none
     narrow = codecs.lookup(encoding).name != "utf-8"
-    sys.stdout.write(json.dumps(value, indent=indent, ensure_ascii=narrow, allow_nan=False) + "\n")
+    text = json.dumps(value, indent=indent, ensure_ascii=narrow, allow_nan=False)
+    sys.stdout.write(
+        ACTING.sub(lambda found: found[0] if found[0] == "\n" else json.dumps(found[0])[1:-1], text) + "\n"
+    )
 
 
-def say(message: str) -> None:
-    """Write a line to stderr."""
-    sys.stderr.write("\n".join(plain(line) for line in message.split("\n")) + "\n")
+def say(*lines: str) -> None:
+    """Write lines to stderr; a line end inside one of them becomes a space, so that no text can pose as a message."""
+    sys.stderr.write("".join(plain(line) + "\n" for line in lines))
+
+
+def say_error(error: RMBenchError) -> None:
+    """Write what is wrong, where, and what to do to stderr."""
+    place = f"{error.where}: " if error.where else ""
+    say(f"rmbench: error: {place}{error.what}", *([f"  help: {error.help}"] if error.help else []))
+
+
+def print_lines(text: str) -> None:
+    """Write text to stdout, line by line."""
+    sys.stdout.write("".join(plain(line).rstrip() + "\n" for line in text.split("\n")))
 
 
 def print_table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> None:

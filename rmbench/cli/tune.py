@@ -112,7 +112,7 @@ def _watched(search: Search, settings: Any) -> Found:
         progress.close()
         again = f"rmbench tune --resume --out {shlex.quote(str(settings.out))}"
         kept = "; what was done is kept" if search_folder.is_search(settings.out) else ""
-        say(f"\nrmbench: interrupted{kept}." + (f" Go on with: {again}" if kept else ""))
+        say("", f"rmbench: interrupted{kept}." + (f" Go on with: {again}" if kept else ""))
         raise typer.Exit(128 + (interrupt.signal or signal.SIGINT)) from None
     finally:
         progress.close()

@@ -8,6 +8,7 @@ from typing import Any
 
 from rmbench.report.escape import plain
 from rmbench.report.numbers import UNKNOWN
+from rmbench.report.rows import LARGEST
 
 
 @dataclass(frozen=True, slots=True)
@@ -157,4 +158,6 @@ def _integer(value: object) -> int | None:
 
 
 def _number(value: object) -> float | None:
-    return float(value) if isinstance(value, int | float) and not isinstance(value, bool) else None
+    if not isinstance(value, int | float) or isinstance(value, bool) or abs(value) > LARGEST:
+        return None
+    return float(value)

@@ -9,10 +9,12 @@ from __future__ import annotations
 import re
 import unicodedata
 
+from rmbench.guard import ACTING
+
 JOINERS = "\u200c\u200d"  # Persian, Hindi and emoji sequences need them
 SEPARATORS = "\u2028\u2029"  # some readers take them for line ends
 
-_FORMULA = "=+-@\uff1d\uff0b\uff0d\uff20"  # spreadsheets also take the full-width forms
+_FORMULA = "=+@\uff1d\uff0b\uff0d\uff20-"  # spreadsheets also take the full-width forms
 
 _MARKDOWN = str.maketrans(
     {
@@ -48,6 +50,8 @@ def plain(text: str, *, lines: bool = False) -> str:
     surrogates become ``\x1b`` or ``\u202e``. Line ends and tabs become one space; with ``lines`` both
     stay as they are, and so do the joiners of scripts and emoji.
     """
+    if text.isascii() and text.isprintable():
+        return text
     text = text.replace("\r\n", "\n")
     keep = "\n\t" + JOINERS if lines else ""
     return "".join(_visible(char, keep) for char in text)
@@ -60,7 +64,8 @@ def _visible(char: str, keep: str) -> str:
         return char
     if char in "\n\t":
         return " "
-    if char in SEPARATORS or unicodedata.category(char) in ("Cc", "Cf", "Cs") or _nonchar(char):
+    acts = unicodedata.category(char) in ("Cc", "Cf", "Cs")
+    if acts or char in SEPARATORS or ACTING.match(char) or _nonchar(char):
         return f"\\x{ord(char):02x}" if ord(char) <= 0xFF else f"\\u{ord(char):04x}"  # noqa: PLR2004 - one byte
     return char
 
@@ -73,11 +78,11 @@ def _nonchar(char: str) -> bool:
 def markdown(text: str) -> str:
     """Return the text as it reads, in Markdown: no markup, no HTML, no links, no mentions, one line.
 
-    ``@name`` and ``#1`` are cut by an empty comment, since a backslash does not keep forges from
+    ``@name``, ``#1`` and ``GH-1`` are cut by an empty comment, since a backslash does not keep forges from
     linking them.
     """
     text = plain(text).translate(_MARKDOWN)
-    text = re.sub(r"([@#])(?=\w)", r"\1<!-- -->", text)
+    text = re.sub(r"([@#]|\bGH-)(?=\w|\\_)", r"\1<!-- -->", text, flags=re.IGNORECASE)
     text = re.sub(r"^(\s*)([#+=-])(?=[#+=-]|\s|$)", r"\1\\\2", text)  # heading, list, rule
     text = re.sub(r"^(\s*\d+)([.)])(?=\s|$)", r"\1\\\2", text)  # numbered list
     text = text.replace("](", "]\\(")
@@ -101,6 +106,9 @@ def latex(text: str) -> str:
 
 
 def csv_cell(text: str) -> str:
-    """Return the text of a CSV cell: one that a spreadsheet would run as a formula gets a leading quote."""
-    shown = plain(text)
+    """Return the text of a CSV cell: what a spreadsheet would run as a formula gets a leading quote.
+
+    Behind a semicolon too, where a spreadsheet of another locale than English begins a cell.
+    """
+    shown = re.sub(rf";(\s*)(?=[{_FORMULA}])", r";\1'", plain(text))
     return "'" + shown if text[:1] in tuple("\t\r\n") or shown.lstrip()[:1] in tuple(_FORMULA) else shown

@@ -6,7 +6,7 @@ from dataclasses import asdict
 from itertools import islice
 from typing import TYPE_CHECKING, Any, Protocol
 
-from rmbench.parts import read_part, sample_folder, score_folder
+from rmbench.parts import SAMPLES, SCORES, hold, read_part, sample_folder, score_folder
 from rmbench.report.merge import RunData
 from rmbench.report.model import build
 from rmbench.report.sections import MOST_EXAMPLES
@@ -18,12 +18,14 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
     from pathlib import Path
 
+    import pyarrow as pa
     from rich.table import Table
     from rich.text import Text
 
     from rmbench.api import Result
 
 
+SHOWN = ("id", "system", "prompt", "text")  # columns
 MOST_SAMPLES = 3  # whose outputs stand side by side
 MOST_READ = 600  # rows, in which these samples are
 
@@ -114,7 +116,7 @@ def _compared(folder: RunFolder, manifest: dict[str, Any]) -> Iterator[dict[str,
     for task in dict.fromkeys(entry["task"] for entry in entries):
         rows = _first(folder, sample_folder(task), MOST_READ)
         written = {(row["id"], row["system"], row.get("seed")): row for row in reversed(rows)}
-        about = {row["id"]: row for row in reversed(rows) if row["candidate"] == 0}
+        about = {row["id"]: row for row in reversed(rows) if row.get("candidate") == 0}
         ids = list(dict.fromkeys(row["id"] for row in rows))[:MOST_SAMPLES]
         own = [entry for entry in entries if entry["task"] == task and entry.get("trainer") and entry.get("policy")]
         for at, entry in ((at, entry) for at in ids for entry in own):
@@ -133,4 +135,11 @@ def _compared(folder: RunFolder, manifest: dict[str, Any]) -> Iterator[dict[str,
 def _first(folder: RunFolder, name: str, most: int = MOST_EXAMPLES) -> list[dict[str, Any]]:
     """Return the first rows of a folder of parts, none where there is no part."""
     parts = islice(folder.names(name), 1)
-    return [row for part in parts for row in read_part(folder.path / part).slice(0, most).to_pylist()]
+    tables = (_held(read_part(folder.path / part), folder.path / part) for part in parts)
+    return [row for table in tables for row in table.slice(0, most).to_pylist()]
+
+
+def _held(table: pa.Table, place: Path) -> pa.Table:
+    """Return the table where what is read of it here is there and of its type."""
+    columns, needed = (SAMPLES, SHOWN) if "text" in table.column_names else (SCORES, ("score",))
+    return hold(table, {n: kind for n, kind in columns.items() if n in (*needed, *table.column_names)}, place)

@@ -12,6 +12,7 @@ from markupsafe import Markup
 
 from rmbench.report.charts import described, draw
 from rmbench.report.diagrams import draw_diagram, told
+from rmbench.report.escape import plain
 from rmbench.report.graphs import draw_graphs, graphs_told
 
 if TYPE_CHECKING:
@@ -36,7 +37,12 @@ class _Packaged(BaseLoader):
 def page(report: Report) -> str:
     """Return the whole HTML page."""
     environment = Environment(
-        loader=_Packaged(), autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
+        loader=_Packaged(),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        finalize=_shown,
     )
     style = files("rmbench.report").joinpath("templates", "report.css").read_text(encoding="utf-8")
     environment.filters["svg"] = _svg
@@ -51,6 +57,11 @@ def page(report: Report) -> str:
         told=told,
         graphs_told=graphs_told,
     )
+
+
+def _shown(value: object) -> object:
+    """Return what stands in the page: text without controls, whoever forgot to make it so."""
+    return value if isinstance(value, Markup) else plain(str(value), lines=True)
 
 
 def _svg(chart: Chart) -> Markup:

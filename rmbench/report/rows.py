@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import sys
 from dataclasses import asdict
-from math import isfinite
 from typing import TYPE_CHECKING, Any
 
 from rmbench.api import FIELDS, Result
@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 COUNTS = ("seed", "step", "resamples", "n", "rows", "pairs", "skipped", "unscored")
 NUMBERS = ("value", "p", "p_holm")
 TEXTS = tuple(name for name in FIELDS if name not in (*COUNTS, *NUMBERS, "ci"))
+LARGEST = sys.float_info.max  # NaN and infinity are not within it
 PLACE = FIELDS[: FIELDS.index("value")]
 _HELP = "remove results.json and run `rmbench run --resume --out RUN`: it is computed again from the rows"
 
@@ -52,7 +53,7 @@ def _is_count(value: object) -> bool:
 
 
 def _is_number(value: object) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool) and isfinite(value)
+    return isinstance(value, int | float) and not isinstance(value, bool) and abs(value) <= LARGEST
 
 
 def _is_interval(value: object) -> bool:

@@ -1,15 +1,22 @@
+import contextlib
 import csv
 import io
+import json
 import re
+import tomllib
 import unicodedata
 
+import inert
 import pytest
 from conftest import HOSTILE
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from markdown_it import MarkdownIt
 
-from rmbench.report.escape import code, csv_cell, latex, markdown, plain
+from rmbench import guard
+from rmbench.cli.terminal import print_json
+from rmbench.fragment import fragment
+from rmbench.report.escape import JOINERS, code, csv_cell, latex, markdown, plain
 
 ANY = st.text(st.characters(), max_size=60)
 TRICKY = st.text(st.sampled_from(list("\\`*_[](){}~$&<>|@#!-+=.1a: /\n\t\r\x1b\u202e\u200b'\"%^")), max_size=30)
@@ -149,8 +156,57 @@ def test_csv_cells_never_start_like_a_formula(text):
     csv.writer(written).writerow([csv_cell(text), "end"])
     (cell, end), *rest = csv.reader(io.StringIO(written.getvalue()))
     assert (end, rest) == ("end", [])
-    assert cell.removeprefix("'") == plain(text) or cell == plain(text)
-    assert cell.lstrip()[:1] not in tuple("=+-@")
+    assert cell.replace("'", "") == plain(text).replace("'", "")
+    assert not [part for part in cell.split(";") if part.lstrip()[:1] in tuple("=+-@")]
+
+
+@given(TRICKY | ANY)
+@settings(max_examples=150)
+def test_each_output_of_any_text_is_inert_by_parsers_of_others(text):
+    assert (
+        inert.markdown(
+            f"# {markdown(text)}\n\n| a | b |\n| --- | --- |\n| {markdown(text)} | {code(text.replace('|', ''))} |\n"
+        )
+        == []
+    )
+    assert inert.latex(f"\\textbf{{{latex(text)}}}") == []
+    assert inert.controls(plain(text)) == []
+    assert inert.controls(plain(text, lines=True), "\n\t" + JOINERS) == []
+
+
+@given(ANY)
+@settings(max_examples=100)
+def test_words_of_a_message_hold_no_control(text):
+    assert inert.controls(guard.plain(text)) == []
+
+
+def test_words_of_a_message_keep_every_space_and_letter():
+    text = "r\xe9sultats\xa0d'\xe9t\xe9 \u7d50\u679c\u3000\u8868 1\u202f000 \u0600\u0661 \ue000"
+    assert guard.plain(text) == text
+    assert guard.plain("a\tb\nc\x1bd\u200de") == "a b c\ufffdd\ufffde"
+
+
+@given(
+    st.recursive(
+        st.none() | st.floats(allow_nan=False, allow_infinity=False) | ANY,
+        lambda inside: st.lists(inside) | st.dictionaries(ANY, inside),
+        max_leaves=5,
+    )
+)
+@settings(max_examples=100)
+def test_json_on_a_terminal_is_the_same_value_without_controls(value):
+    with contextlib.redirect_stdout(io.StringIO()) as written:
+        print_json(value)
+    assert inert.controls(written.getvalue()) == []
+    assert json.loads(written.getvalue()) == value
+
+
+@given(ANY.filter(lambda text: text.isascii() or text.encode("utf-8", "ignore").decode() == text))
+@settings(max_examples=100)
+def test_toml_on_a_terminal_is_the_same_text_without_controls(text):
+    written = fragment("tune", {"name": text, "options": {text: [text]}})
+    assert inert.controls(written) == []
+    assert tomllib.loads(written)["tune"] == [{"name": text, "options": {text: [text]}}]
 
 
 def test_hostile_text_is_inert_in_markdown():
