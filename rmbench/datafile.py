@@ -95,6 +95,11 @@ def is_packed(path: Path) -> bool:
     return path.name.lower().endswith(PACKED)
 
 
+def is_table(path: Path) -> bool:
+    """Say whether the file's name says a format that is read other than as lines of JSON."""
+    return is_packed(path) or path.suffix.lower() in FORMATS[1:]
+
+
 def stem(path: Path) -> str:
     """Return the file's name without its type: rows without an id get the same one whatever the format."""
     return path.name[: -len(PACKED)] if is_packed(path) else path.stem
