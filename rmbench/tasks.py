@@ -86,7 +86,9 @@ def bare_task(path: Path, kind: str | None = None) -> Task:
     path = Path(path)
     _check_given(kind)
     check_format(path)
-    return Task(name=_legal_name(path), version=1, kind=kind, data={"test": path}, bare=True)
+    return Task(
+        name=legal_name(_stem(path), os.fsencode(path.name)), version=1, kind=kind, data={"test": path}, bare=True
+    )
 
 
 def saved_task(folder: Path, kind: str | None = None) -> Task:
@@ -96,7 +98,9 @@ def saved_task(folder: Path, kind: str | None = None) -> Task:
         InputError: no such kind, no split ``test``, or the folder is damaged.
     """
     _check_given(kind)
-    return Task(name=_legal_name(folder), version=1, kind=kind, data=splits(folder), bare=True)
+    return Task(
+        name=legal_name(_stem(folder), os.fsencode(folder.name)), version=1, kind=kind, data=splits(folder), bare=True
+    )
 
 
 def _check_given(kind: str | None) -> None:
@@ -256,7 +260,6 @@ def _stem(path: Path) -> str:
     return stem(path).removesuffix("-*").encode("utf-8", "replace").decode("utf-8")
 
 
-def _legal_name(path: Path) -> str:
-    """Return the file's stem in lower-kebab; a name without any Latin letter or digit becomes a hash."""
-    name = re.sub(r"[^a-z0-9]+", "-", _stem(path).lower()).strip("-")
-    return name or "task-" + hashlib.sha256(os.fsencode(path.name)).hexdigest()[:8]
+def legal_name(name: str, whole: bytes) -> str:
+    """Return a name in lower-kebab; one without any Latin letter or digit becomes a hash of ``whole``."""
+    return re.sub(r"[^a-z0-9]+", "-", name.lower()).strip("-") or "task-" + hashlib.sha256(whole).hexdigest()[:8]
