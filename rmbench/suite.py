@@ -9,7 +9,7 @@ from difflib import get_close_matches
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from rmbench import entries, guard, options, recipes, rewards, tasks
+from rmbench import entries, guard, hub, options, recipes, rewards, tasks
 from rmbench.api import EMPTY
 from rmbench.builtin.nulls import NULL_REWARDS
 from rmbench.errors import InputError, did_you_mean
@@ -202,9 +202,10 @@ def _task(name: Any, catalog: Catalog, base: Path, over: Overrides) -> Task:
     if name in catalog.tasks:
         found: Task = catalog.find("task", name).value
         return found
-    path = base / name
-    if guard.exists(path):
-        return tasks.open_task(path, over.kind)
+    if name.startswith(hub.PREFIX):
+        return hub.hub_task(name, over.kind)
+    if guard.exists(base / name):
+        return tasks.open_task(base / name, over.kind)
     data = _data_folder(over)
     if data is not None:
         by_name = {card.name: card for card in tasks.load_tasks(data)}
