@@ -1,0 +1,93 @@
+"""``rmbench verify``, ``reproduce`` and ``doctor``: is the run whole, does it come out again, is all in place."""
+
+from __future__ import annotations
+
+import shlex
+import sys
+import time
+from contextlib import contextmanager
+from dataclasses import asdict
+from pathlib import Path  # noqa: TC003 - typer reads it
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from rmbench.checks import MOST_PROBLEMS
+from rmbench.cli.terminal import print_json, say
+from rmbench.guard import plain
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from rmbench.verify import Checked
+
+AFTER = 1.0  # seconds without a bar
+Json = Annotated[bool, typer.Option("--json", help="One object.")]
+
+
+@contextmanager
+def bar() -> Iterator[Callable[[str, int, int], None]]:
+    """Give what shows how far a check is: a bar on a terminal, where it takes over a second."""
+    from rich.console import Console
+    from rich.progress import Progress
+
+    shown = Progress(console=Console(stderr=True), transient=True, disable=not sys.stderr.isatty())
+    job = shown.add_task("")
+    begun = time.monotonic()
+
+    def tell(what: str, done: int, total: int) -> None:
+        shown.update(job, description=plain(what).replace("[", "("), completed=done, total=total)
+        if time.monotonic() - begun > AFTER:
+            shown.start()
+
+    try:
+        yield tell
+    finally:
+        shown.stop()
+
+
+def verify(run: Annotated[Path, typer.Argument(metavar="RUN", help="A run folder.")], as_json: Json = False) -> None:
+    """Check that a run is whole: parts and checkpoints by their hashes, results against the rows.
+
+    Nothing is scored, and no reward's plugin is needed. Exit 0 where nothing is damaged, also for an unfinished run
+    (it says so, and how to go on); 5 where something is.
+    """
+    from rmbench.cli.catalog import load
+    from rmbench.verify import verify as look
+
+    def statistics() -> dict[str, Any]:
+        return {name: given[0].value for name, given in load().metrics.items() if given[0].value.statistic}
+
+    with bar() as tell:
+        checked = look(run, metrics=statistics, tell=tell)
+    if as_json:
+        print_json({"run": str(run), "ok": not checked.damages, **asdict(checked)}, indent=1)
+    else:
+        _tell(run, checked)
+    if checked.damages:
+        raise typer.Exit(5)
+
+
+def _tell(run: Path, checked: Checked) -> None:
+    """Print one line that says what was checked, or one for each damage and what to do on stderr."""
+    place = shlex.quote(str(run))
+    for damage in checked.damages[:MOST_PROBLEMS]:
+        sys.stdout.write(plain(f"{run / damage.file}: {damage.what}") + "\n")
+    if more := len(checked.damages) - MOST_PROBLEMS:
+        sys.stdout.write(f"and {more} more\n" if more > 0 else "")
+    for advice in dict.fromkeys(damage.help for damage in checked.damages):
+        say(f"  help: {advice.replace('RUN', place)}")
+    for note in checked.notes:
+        say(f"note: {note.replace('RUN', place)}")
+    sys.stdout.write(plain(f"{run}: {_summary(checked)}") + "\n")
+    if not checked.finished:
+        say(f"  go on with: rmbench run --resume --out {place}")
+
+
+def _summary(checked: Checked) -> str:
+    state = f"{len(checked.damages)} damaged" if checked.damages else "all is well"
+    words = [f"{checked.parts:,} parts", f"{checked.rows:,} rows"]
+    words += [f"{checked.numbers:,} numbers computed again"] if checked.numbers is not None else []
+    words += [f"{checked.checkpoints} checkpoints"] if checked.checkpoints else []
+    unfinished = "" if checked.finished else f" (unfinished: {checked.status})"
+    return f"{state}{unfinished}; checked {', '.join(words)} in {checked.seconds:.1f} s"
