@@ -13,6 +13,7 @@ import shutil
 import time
 from contextlib import contextmanager
 from pathlib import Path
+from types import UnionType
 from typing import TYPE_CHECKING, Any
 
 from rmbench import journal
@@ -24,7 +25,10 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
 SCHEMA = 1
-NEEDED = ("name", "suite", "base", "data_dir", "kind", "resolved", "fingerprint", "identity", "failures", "problems")
+NEEDED: dict[str, type | UnionType] = {
+    "name": str, "suite": dict, "base": str, "data_dir": str | None, "kind": str | None, "resolved": dict,
+    "fingerprint": str, "identity": dict, "failures": dict, "problems": list,
+}  # fmt: skip
 MANIFEST, JOURNAL, LOCK, SEAL = "manifest.json", "journal.jsonl", ".lock", "sha256"
 OF_PARTS = ("samples", "scores")
 INSIDE = (*OF_PARTS, "training", "logs", "report", "quarantine", JOURNAL, MANIFEST, "results.json", "measurements.json")
@@ -207,7 +211,7 @@ class RunFolder:
                 where=str(self.path),
                 help="give the folder of `rmbench run --out`",
             ) from error
-        except (ValueError, OSError) as error:
+        except (ValueError, OSError, RecursionError) as error:
             raise RunFolderError(f"damaged: {error}", where=str(path), help="run again into a new folder") from error
         if not isinstance(manifest, dict) or not isinstance(manifest.get("schema"), int) or not self._whole(manifest):
             raise RunFolderError("is no manifest of rmbench", where=str(path), help="run again into a new folder")
@@ -221,7 +225,9 @@ class RunFolder:
 
     def _whole(self, manifest: dict[str, Any]) -> bool:
         """Whether a manifest of this schema has what the readers need."""
-        return manifest["schema"] != SCHEMA or all(key in manifest for key in NEEDED)
+        return manifest["schema"] != SCHEMA or all(
+            key in manifest and isinstance(manifest[key], kinds) for key, kinds in NEEDED.items()
+        )
 
     def write_manifest(self, manifest: dict[str, Any]) -> None:
         """Replace the manifest."""
@@ -251,7 +257,7 @@ class RunFolder:
         self.parts = {name: entry for name, entry in listed.items() if entry.holds(self.path / name)}
         for name in listed:
             if name not in self.parts and (self.path / name).exists():
-                self._quarantine(name)
+                self.quarantine(name)
         for leftover in self.path.rglob("*.tmp-*"):
             if TEMPORARY.search(leftover.name) and leftover.is_file():
                 leftover.unlink(missing_ok=True)
@@ -280,9 +286,9 @@ class RunFolder:
     def sweep(self) -> None:
         """Move what is no part of the finished run out of samples/ and scores/."""
         for name in self.extra():
-            self._quarantine(name)
+            self.quarantine(name)
 
-    def _quarantine(self, name: str) -> None:
+    def quarantine(self, name: str) -> None:
         """Move a file into quarantine/, beside what an earlier repair put there."""
         folder = self.path / "quarantine"
         with faults(folder):

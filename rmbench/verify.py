@@ -255,8 +255,11 @@ class _Check:
         from rmbench.results import from_json
 
         path = self.run.path / MEASUREMENTS
-        if path.is_file():
-            from_json(path.read_bytes())
+        try:
+            if path.is_file():
+                from_json(path.read_bytes())
+        except RunFolderError as error:
+            self.checked.add(MEASUREMENTS, error.what, "rmbench run --resume --out RUN sets it aside")
 
 
 def _wrong(path: Path, entry: Entry, journal: Journal) -> str | None:

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import atexit
 import shutil
+import tempfile
+from functools import cache
 from pathlib import Path
 
 from fakes import jsonl, rmbench, rows
@@ -12,9 +15,12 @@ SAMPLES = "samples/data/part-00000.parquet"
 LENGTH, ROUGE = (f"scores/data/{name}/part-00000.parquet" for name in ("length", "rouge-l"))
 
 
-def small_run(folder: Path) -> Path:
-    """Run a suite of two rewards on one task of 18 rows."""
-    jsonl(folder / "data.jsonl", rows())
+@cache
+def small_run() -> Path:
+    """Return a run of two rewards on one task of 12 rows: one for all tests of a process, which may only copy it."""
+    folder = Path(tempfile.mkdtemp(prefix="rmbench-small-"))
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    jsonl(folder / "data.jsonl", rows(4))
     (folder / "suite.toml").write_text(SUITE, encoding="utf-8")
     done = rmbench("run", "suite.toml", "--out", "run", "--kind", "qa", cwd=folder)
     assert done.returncode == 0, done.stderr
