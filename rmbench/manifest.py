@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import platform
 import shutil
 import subprocess
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
     from rmbench.suite import Plan
 
 CARD = ("signatures", "kind", "aspects", "main", "good", "languages")
+THREADS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "NUMBA_NUM_THREADS", "CUDA_VISIBLE_DEVICES")
 BACKENDS = ("numpy", "scipy", "pandas", "pyarrow", "rouge-score", "sacrebleu", "torch", "transformers")
 
 
@@ -138,6 +140,14 @@ def installed() -> dict[str, str]:
     return found
 
 
+def _machine() -> dict[str, Any]:
+    """Return what of the machine may move the last digits of a model's score."""
+    return {
+        "system": platform.system(), "processor": platform.machine(), "processors": os.cpu_count(),
+        **{name: os.environ[name] for name in THREADS if name in os.environ},
+    }  # fmt: skip
+
+
 def _git() -> str | None:
     """Return the git revision of the working directory, with ``+`` where it has changes."""
     git = shutil.which("git")
@@ -181,7 +191,7 @@ def make_manifest(plan: Plan, sources: Sequence[Source], settings: Settings) -> 
         "data_dir": str(plan.data_dir.resolve()) if plan.data_dir else None,
         "resolved": resolved, "identity": identity(resolved),
         "fingerprint": rewards.fingerprint(identity(resolved)),
-        "versions": installed(), "git": _git(), "device": settings.device,
+        "versions": installed(), "machine": _machine(), "git": _git(), "device": settings.device,
         "command": settings.command, "started": now(), "finished": None, "max_unscored": settings.max_unscored,
         "warnings": [f"task {s.task.name}: {w}" for s in sources for w in s.warnings],
         "failures": {}, "problems": [],

@@ -13,7 +13,7 @@ import shutil
 import time
 from contextlib import contextmanager
 from pathlib import Path
-from types import UnionType
+from types import UnionType  # noqa: TC003 - NEEDED is read
 from typing import TYPE_CHECKING, Any
 
 from rmbench import journal

@@ -7,7 +7,7 @@ import sys
 import time
 from contextlib import contextmanager
 from dataclasses import asdict
-from pathlib import Path  # noqa: TC003 - typer reads it
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -19,6 +19,7 @@ from rmbench.guard import plain
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
+    from rmbench.reproduce import Comparison
     from rmbench.verify import Checked
 
 AFTER = 1.0  # seconds without a bar
@@ -91,3 +92,58 @@ def _summary(checked: Checked) -> str:
     words += [f"{checked.checkpoints} checkpoints"] if checked.checkpoints else []
     unfinished = "" if checked.finished else f" (unfinished: {checked.status})"
     return f"{state}{unfinished}; checked {', '.join(words)} in {checked.seconds:.1f} s"
+
+
+def reproduce(
+    run: Annotated[Path, typer.Argument(metavar="RUN", help="A finished run folder.")],
+    out: Annotated[Path | None, typer.Option(help="The new run [default: runs/<name>-reproduced-<UTC time>].")] = None,
+    workers: Annotated[int | None, typer.Option(min=1, help="Rewards scored at once [default: processors].")] = None,
+    data_dir: Annotated[Path | None, typer.Option(help="Folder of further tasks [default: the run's].")] = None,
+    as_json: Json = False,
+) -> None:
+    """Run the suite of a run again, fits and trainings too, and compare the results to the byte.
+
+    Exit 0 where they are equal; 1 where they are not, with what differs and what has changed; 2 where a file of data
+    is another than it was: then nothing is run.
+    """
+    from rmbench import reproduce as again
+    from rmbench import runs, suite
+    from rmbench.cli.catalog import load
+    from rmbench.cli.running import watched
+    from rmbench.overrides import Overrides
+
+    first = runs.Run(run)
+    manifest = again.original(first)
+    words = plain(shlex.join(["rmbench", *sys.argv[1:]]))
+    given, base, over = runs.from_manifest(run, Overrides(data_dir=data_dir))
+    catalog = load()
+    plan = suite.plan(given, catalog, over, base=base, where=str(run / "manifest.json"))
+    settings = runs.settled(again.settings_of(manifest, out, workers=workers, command=words), plan)
+    again.check_data(manifest, plan, settings, str(run))
+    second = watched(plan, catalog, settings, lenient=True)
+    found = again.compare(first, second)
+    if as_json:
+        print_json({"run": str(run), "again": str(second.folder), **asdict(found)}, indent=1)
+    else:
+        _compared(run, second.folder, found)
+    if not found.equal:
+        raise typer.Exit(1)
+
+
+def _compared(run: Path, second: Path, found: Comparison) -> None:
+    """Print one line where all came out again, else what differs on stdout and what has changed on stderr."""
+    if found.equal:
+        sys.stdout.write(plain(f"{run}: all {found.results:,} results came out again, to the byte, in {second}") + "\n")
+        return
+    for one in found.differences[:MOST_PROBLEMS]:
+        sys.stdout.write(plain(one.words("before", "again")) + "\n")
+    if (more := len(found.differences) - MOST_PROBLEMS) > 0:
+        sys.stdout.write(f"and {more:,} more\n")
+    count = f"{len(found.differences):,} of {found.results:,} results differ"
+    same = f"all {found.results:,} results are equal, but not what results.json says of the run"
+    sys.stdout.write(plain(f"{run}: {count if found.differences else same}; the new run is {second}") + "\n")
+    for change in found.changes:
+        say(f"changed: {change}")
+    if not found.changes:
+        say("the manifests differ in nothing that may change a number: is a reward random, or the old run edited?")
+        say(f"  help: rmbench verify {shlex.quote(str(run))}")
