@@ -7,13 +7,13 @@ import sys
 import time
 from contextlib import contextmanager
 from dataclasses import asdict
-from pathlib import Path
+from pathlib import Path  # noqa: TC003 - typer reads it
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from rmbench.checks import MOST_PROBLEMS
-from rmbench.cli.terminal import print_json, say
+from rmbench.cli.terminal import print_columns, print_json, say
 from rmbench.guard import plain
 
 if TYPE_CHECKING:
@@ -147,3 +147,31 @@ def _compared(run: Path, second: Path, found: Comparison) -> None:
     if not found.changes:
         say("the manifests differ in nothing that may change a number: is a reward random, or the old run edited?")
         say(f"  help: rmbench verify {shlex.quote(str(run))}")
+
+
+def doctor(as_json: Annotated[bool, typer.Option("--json", help="A list of objects.")] = False) -> None:
+    """Look whether all is in place: packages, plugins, devices, folders, locks, and work without a network.
+
+    Exit 0 where it is, 1 where there are problems, each with what to do. The values of secrets are never shown.
+    """
+    from rmbench import plugins
+    from rmbench.doctor import PROBLEM, examine
+    from rmbench.errors import PluginError
+
+    try:
+        catalog = plugins.load()
+    except PluginError as error:  # RMBENCH_STRICT=1
+        catalog = plugins.Catalog(warnings=[f"{error.what}; {error.help}"])
+    with bar() as tell:
+        found = examine(catalog, tell)
+    problems = [one for one in found if one.state == PROBLEM]
+    if as_json:
+        print_json([asdict(one) for one in found], indent=1)
+    else:
+        print_columns(("state", "what", "found"), [(one.state, one.what, one.found) for one in found])
+        for one in found:
+            if one.help:
+                say(f"{one.state}: {one.what}: {one.help}")
+        sys.stdout.write(f"{len(problems)} problems\n" if problems else "all is in place\n")
+    if problems:
+        raise typer.Exit(1)

@@ -28,6 +28,7 @@ app.command("score")(scoring.score)
 app.command("fit")(fitting.fit)
 app.command("tune")(tune.tune)
 app.command("bench")(bench.bench)
+app.command("doctor")(checking.doctor)
 app.command("list")(catalog.list_)
 app.command("show")(catalog.show)
 
