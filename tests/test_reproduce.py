@@ -4,12 +4,16 @@ import json
 import shutil
 
 import pytest
-from damaged_run import copy, replace, small_run
-from fakes import distribution, jsonl, reward_code, rmbench, rows
+from damaged_run import copy, replace, scoring_here, small_run, small_suite
+from fakes import distribution, jsonl, rows
+from fakes import rmbench as command
 from fit_plugin import CODE
 from test_fit_changes import CARD
 
+import rmbench
 from rmbench import InputError, RunFolderError
+from rmbench.cli.main import invoke
+from rmbench.cli.running import Interrupt
 from rmbench.differences import differences
 from rmbench.reproduce import changes, original
 from rmbench.results import from_json
@@ -18,7 +22,7 @@ from rmbench.store import RunFolder
 
 FITTED = """name = "fits"
 tasks = ["cats"]
-rewards = ["mine"]
+rewards = ["length"]
 [[reward_model]]
 name = "rm"
 use = "slope"
@@ -28,23 +32,22 @@ task = "cats"
 
 @pytest.fixture(scope="module")
 def fitted(tmp_path_factory):
-    """Run a suite with a fit and a reward of a plugin."""
+    """Run a suite with a fit."""
     home = tmp_path_factory.mktemp("reproduce")
     (home / "plugins").mkdir()
     distribution(home / "plugins", "sloping", CODE)
-    distribution(home / "plugins", "mine", reward_code("mine"))
     for part, some in (("train", rows(9)), ("dev", rows(3)), ("test", rows(4))):
         (home / "cats" / part).mkdir(parents=True)
         jsonl(home / "cats" / part / "rows.jsonl", some)
     (home / "cats" / "task.toml").write_text(CARD, encoding="utf-8")
     (home / "s.toml").write_text(FITTED, encoding="utf-8")
-    done = rmbench("run", "s.toml", "--out", "run", path=home / "plugins", cwd=home)
+    done = command("run", "s.toml", "--out", "run", path=home / "plugins", cwd=home)
     assert done.returncode == 0, done.stderr
     return home
 
 
 def again(home, *words):
-    return rmbench("reproduce", "run", *words, path=home / "plugins", cwd=home)
+    return command("reproduce", "run", *words, path=home / "plugins", cwd=home)
 
 
 def test_a_run_with_a_fit_comes_out_again_elsewhere(fitted):
@@ -55,23 +58,31 @@ def test_a_run_with_a_fit_comes_out_again_elsewhere(fitted):
     count = len(Run(fitted / "run").rows)
     assert done.stdout == f"run: all {count} results came out again, to the byte, in {second}\n"
     assert (second / "training" / "rm" / "config.json").is_file()
-    assert rmbench("verify", second).returncode == 0
+    assert command("verify", second).returncode == 0
 
 
-def test_a_plugin_that_changed_is_named_with_what_it_changed(fitted, tmp_path):
-    home = shutil.copytree(fitted, tmp_path / "home")
-    shutil.rmtree(home / "plugins" / "mine-1.0.dist-info")
-    distribution(home / "plugins", "mine", reward_code("mine", "return [0.5] * len(batch)"), version="1.1")
-    replace(home / "run" / "manifest.json", str(fitted), str(home))
-    done = again(home, "--out", "other", "--json")
-    assert done.returncode == 1, done.stderr
-    found = json.loads(done.stdout)
+def test_a_reward_that_changed_is_named_with_what_it_changed(tmp_path, monkeypatch, capsys):
+    small_suite(tmp_path)
+    replace(tmp_path / "suite.toml", '"length"', '"reward.py:mine"')
+    (tmp_path / "reward.py").write_text("def mine(batch):\n    return [1.0] * len(batch)\n", encoding="utf-8")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(Interrupt, "install", lambda _: None)
+    with scoring_here():
+        rmbench.run("suite.toml", out="run")
+        replace(tmp_path / "reward.py", "1.0", "0.5")
+        assert invoke(["reproduce", "run", "--out", "other", "--json"]) == 1
+        found = json.loads(capsys.readouterr().out)
+        assert invoke(["reproduce", "run", "--out", "third"]) == 1
     assert not found["equal"]
-    mean = next(
-        one for one in found["differences"] if one["place"]["reward"] == "mine" and one["place"]["metric"] == "mean"
+    means = (
+        one for one in found["differences"] if (one["place"]["reward"], one["place"]["metric"]) == ("mine", "mean")
     )
-    assert mean["changed"]["value"] == [1.0, 0.5]
-    assert any(change.startswith("reward mine: ") and "1.1" in change for change in found["changes"])
+    assert next(means)["changed"]["value"] == [1.0, 0.5]
+    (change,) = [change for change in found["changes"] if change.startswith("reward mine: ")]
+    told = capsys.readouterr()
+    assert f"changed: {change}" in told.err
+    assert "reward mine, system half, level system: value 1.0 before, 0.5 again" in told.out
+    assert "results differ; the new run is" in told.out
 
 
 @pytest.mark.parametrize(
@@ -98,7 +109,7 @@ def test_what_cannot_be_made_again_is_said(tmp_path):
     folder.write_manifest({**folder.manifest(), "status": "complete", "suite": suite})
     with pytest.raises(InputError, match="object of a Python program"):
         original(Run(run))
-    assert rmbench("reproduce", tmp_path).returncode == 2
+    assert command("reproduce", tmp_path).returncode == 2
 
 
 def test_changes_between_manifests():
