@@ -111,6 +111,13 @@ def append(path: Path, data: bytes) -> None:
             log.write(data)
 
 
+def _read(path: Path) -> bytes:
+    """Read a file; a pipe of its name is not waited for."""
+    if path.exists() and not path.is_file():
+        raise OSError(errno.EINVAL, "it is no file")
+    return path.read_bytes()
+
+
 class RunFolder:
     """An open run folder. ``create`` and ``open`` lock it for writing; ``RunFolder(path)`` only reads."""
 
@@ -169,7 +176,7 @@ class RunFolder:
     def writer(self) -> str | None:
         """Return who writes here now, None where nobody does. Nothing is made where there is no lock file."""
         try:
-            handle = os.open(self.path / LOCK, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
+            handle = os.open(self.path / LOCK, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK)
         except OSError:
             return None
         try:
@@ -204,7 +211,7 @@ class RunFolder:
     def _manifest(self) -> dict[str, Any]:
         path = self.path / MANIFEST
         try:
-            manifest = json.loads(path.read_bytes())
+            manifest = json.loads(_read(path))
         except FileNotFoundError as error:
             raise InputError(
                 "is no run folder (no manifest.json)",

@@ -31,7 +31,7 @@ RESULTS, MEASUREMENTS = "results.json", "measurements.json"
 REPAIR = "rmbench run --resume --out RUN recomputes it from the data"
 ANEW = "rmbench run --resume --out RUN computes it again from the rows"
 RENEW = "rmbench run SUITE --resume --out RUN writes it again where suite and data are those of the run"
-FOREIGN = (ValueError, TypeError, KeyError, IndexError, AttributeError, OverflowError, RecursionError)
+FOREIGN = (ValueError, TypeError, KeyError, IndexError, AttributeError, ArithmeticError, RecursionError)
 
 
 @dataclass(frozen=True, slots=True)
@@ -266,7 +266,8 @@ def _wrong(path: Path, entry: Entry, journal: Journal) -> str | None:
     """Return what is wrong with a file that the journal names, None where nothing is."""
     expected = "" if entry.size is None else f" of {entry.size:,}"
     if not path.is_file():
-        return "is no file" if path.exists() else f"is missing ({expected[4:] or 'its'} bytes)"
+        missing = "is missing" if entry.size is None else f"is missing ({entry.size:,} bytes)"
+        return "is no file" if path.exists() else missing
     size, found = path.stat().st_size, digest(path)
     if found == entry.sha256:
         return None if entry.size in (None, size) else f"has {size:,} bytes, the journal says {entry.size:,}"

@@ -19,6 +19,7 @@ from rmbench.reproduce import changes, original
 from rmbench.results import from_json
 from rmbench.runs import Run
 from rmbench.store import RunFolder
+from rmbench.verify import verify
 
 FITTED = """name = "fits"
 tasks = ["cats"]
@@ -83,6 +84,25 @@ def test_a_reward_that_changed_is_named_with_what_it_changed(tmp_path, monkeypat
     assert f"changed: {change}" in told.err
     assert "reward mine, system half, level system: value 1.0 before, 0.5 again" in told.out
     assert "results differ; the new run is" in told.out
+
+
+def test_a_checkpoint_that_changed_is_found_and_resume_says_what_to_do(fitted, tmp_path):
+    run = copy(fitted / "run", tmp_path)
+    assert verify(run).checkpoints == 1
+    (run / "training" / "rm" / "weights.txt").write_text("other", encoding="utf-8")
+    (damage,) = verify(run).damages
+    assert (damage.file, damage.what) == ("training/rm", "was changed since it was fitted or trained")
+    done = command("run", "--resume", "--out", run, path=fitted / "plugins")
+    assert done.returncode == 5
+    assert "move the folder away and it is fitted again" in done.stderr
+    shutil.rmtree(run / "training" / "rm")
+    assert (verify(run).finished, verify(run).damages) == (False, [])
+    again = command("run", "--resume", "--out", run, path=fitted / "plugins")
+    assert again.returncode == 0, again.stderr
+    assert verify(run).damages == []
+    assert (run / "results.json").read_bytes() == (fitted / "run" / "results.json").read_bytes()
+    shutil.rmtree(run / "training" / "rm")
+    assert ".done.json" in verify(run).damages[0].what
 
 
 @pytest.mark.parametrize(

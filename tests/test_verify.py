@@ -154,6 +154,29 @@ def test_what_is_no_run_or_of_a_newer_schema(run, tmp_path):
         verify(run)
 
 
+def test_a_run_of_an_earlier_version_without_sizes_and_seal(run):
+    manifest = {key: value for key, value in manifest_of(run).items() if key not in ("sha256", "machine")}
+    (run / "manifest.json").write_text(json.dumps(manifest), encoding="utf-8")
+    lines = [json.loads(line) for line in (run / "journal.jsonl").read_text(encoding="utf-8").splitlines()]
+    old = "".join(json.dumps({"part": line["part"], "sha256": line["sha256"]}) + "\n" for line in lines)
+    (run / "journal.jsonl").write_text(old, encoding="utf-8")
+    assert told(run) == []
+    cut(run / ROUGE)
+    (run / LENGTH).unlink()
+    assert dict(told(run))[LENGTH] == "is missing"
+    assert "was changed: 100 bytes" in dict(told(run))[ROUGE]
+
+
+def test_pipes_are_not_waited_for(run):
+    for name in (LENGTH, ".lock", "results.json", "manifest.json"):
+        (run / name).unlink()
+        os.mkfifo(run / name)
+        if name != "manifest.json":
+            verify(run)
+    with pytest.raises(RunFolderError, match="no file"):
+        verify(run)
+
+
 def test_a_run_that_is_being_written(run):
     writer = RunFolder(run)
     writer.lock()

@@ -30,14 +30,15 @@ Json = Annotated[bool, typer.Option("--json", help="One object.")]
 def bar() -> Iterator[Callable[[str, int, int], None]]:
     """Give what shows how far a check is: a bar on a terminal, where it takes over a second."""
     from rich.console import Console
-    from rich.progress import Progress
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 
-    shown = Progress(console=Console(stderr=True), transient=True, disable=not sys.stderr.isatty())
+    columns = TextColumn("{task.description}", markup=False), BarColumn(), MofNCompleteColumn()
+    shown = Progress(*columns, console=Console(stderr=True), transient=True, disable=not sys.stderr.isatty())
     job = shown.add_task("")
     begun = time.monotonic()
 
     def tell(what: str, done: int, total: int) -> None:
-        shown.update(job, description=plain(what).replace("[", "("), completed=done, total=total)
+        shown.update(job, description=plain(what), completed=done, total=total)
         if time.monotonic() - begun > AFTER:
             shown.start()
 
