@@ -8,6 +8,7 @@ from damaged_run import copy, replace, scoring_here, small_run, small_suite
 from fakes import distribution, jsonl, rows
 from fakes import rmbench as command
 from fit_plugin import CODE
+from policy_plugin import CODE as LADDER
 from test_fit_changes import CARD
 
 import rmbench
@@ -28,15 +29,26 @@ rewards = ["length"]
 name = "rm"
 use = "slope"
 task = "cats"
+[[policy]]
+name = "base"
+use = "ladder"
+task = "cats"
+[[train]]
+name = "up"
+trainer = "climb"
+policy = "base"
+reward = "length"
+judges = ["rm"]
 """
 
 
 @pytest.fixture(scope="module")
 def fitted(tmp_path_factory):
-    """Run a suite with a fit."""
+    """Run a suite with a fit and a training."""
     home = tmp_path_factory.mktemp("reproduce")
     (home / "plugins").mkdir()
     distribution(home / "plugins", "sloping", CODE)
+    distribution(home / "plugins", "laddered", LADDER)
     for part, some in (("train", rows(9)), ("dev", rows(3)), ("test", rows(4))):
         (home / "cats" / part).mkdir(parents=True)
         jsonl(home / "cats" / part / "rows.jsonl", some)
@@ -51,15 +63,16 @@ def again(home, *words):
     return command("reproduce", "run", *words, path=home / "plugins", cwd=home)
 
 
-def test_a_run_with_a_fit_comes_out_again_elsewhere(fitted):
+def test_a_run_with_a_fit_and_a_training_comes_out_again_elsewhere(fitted):
     done = again(fitted)
     assert done.returncode == 0, done.stdout + done.stderr
     (second,) = (fitted / "runs").iterdir()
     assert second.name.startswith("fits-reproduced-")
     count = len(Run(fitted / "run").rows)
     assert done.stdout == f"run: all {count} results came out again, to the byte, in {second}\n"
-    assert (second / "training" / "rm" / "config.json").is_file()
-    assert command("verify", second).returncode == 0
+    assert {path.name for path in (second / "training").iterdir()} == {"rm", "base", "up"}
+    found = verify(second)
+    assert (found.damages, found.checkpoints) == ([], 3)
 
 
 def test_a_reward_that_changed_is_named_with_what_it_changed(tmp_path, monkeypatch, capsys):
@@ -88,7 +101,7 @@ def test_a_reward_that_changed_is_named_with_what_it_changed(tmp_path, monkeypat
 
 def test_a_checkpoint_that_changed_is_found_and_resume_says_what_to_do(fitted, tmp_path):
     run = copy(fitted / "run", tmp_path)
-    assert verify(run).checkpoints == 1
+    assert verify(run).checkpoints == 3
     (run / "training" / "rm" / "weights.txt").write_text("other", encoding="utf-8")
     (damage,) = verify(run).damages
     assert (damage.file, damage.what) == ("training/rm", "was changed since it was fitted or trained")
