@@ -5,7 +5,7 @@ from __future__ import annotations
 import atexit
 import shutil
 import tempfile
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from functools import cache
 from pathlib import Path
 from typing import ClassVar
@@ -14,7 +14,8 @@ from unittest import mock
 from fakes import jsonl, rows
 
 import rmbench
-from rmbench import engine, preflight
+from rmbench import engine, preflight, stream
+from rmbench.cli.running import Interrupt
 from rmbench.process import Inline
 
 SUITE = 'name = "small"\ntasks = ["data.jsonl"]\nrewards = ["length", "rouge-l"]\nstudies = ["agree"]\n'
@@ -36,7 +37,10 @@ class Seat(Inline):
 @contextmanager
 def scoring_here():
     """Score every reward in this process."""
-    with mock.patch.object(engine, "Process", Seat), mock.patch.object(preflight, "Process", Seat):
+    with ExitStack() as stack:
+        for module in (engine, preflight, stream):
+            stack.enter_context(mock.patch.object(module, "Process", Seat))
+        stack.enter_context(mock.patch.object(Interrupt, "install"))  # the signals are pytest's
         yield
 
 

@@ -1,12 +1,12 @@
 """``rmbench reproduce``: a run comes out again, or what differs and what has changed is said."""
 
 import json
+import os
 import shutil
 
 import pytest
 from damaged_run import copy, replace, scoring_here, small_run, small_suite
 from fakes import distribution, jsonl, rows
-from fakes import rmbench as command
 from fit_plugin import CODE
 from policy_plugin import CODE as LADDER
 from test_fit_changes import CARD
@@ -14,7 +14,6 @@ from test_fit_changes import CARD
 import rmbench
 from rmbench import InputError, RunFolderError
 from rmbench.cli.main import invoke
-from rmbench.cli.running import Interrupt
 from rmbench.differences import differences
 from rmbench.reproduce import changes, original
 from rmbench.results import from_json
@@ -44,7 +43,7 @@ judges = ["rm"]
 
 @pytest.fixture(scope="module")
 def fitted(tmp_path_factory):
-    """Run a suite with a fit and a training."""
+    """Run a suite with a fit and a training, and score in this process until the last test of the module."""
     home = tmp_path_factory.mktemp("reproduce")
     (home / "plugins").mkdir()
     distribution(home / "plugins", "sloping", CODE)
@@ -54,22 +53,20 @@ def fitted(tmp_path_factory):
         jsonl(home / "cats" / part / "rows.jsonl", some)
     (home / "cats" / "task.toml").write_text(CARD, encoding="utf-8")
     (home / "s.toml").write_text(FITTED, encoding="utf-8")
-    done = command("run", "s.toml", "--out", "run", path=home / "plugins", cwd=home)
-    assert done.returncode == 0, done.stderr
-    return home
+    with pytest.MonkeyPatch.context() as patch, scoring_here():
+        patch.syspath_prepend(str(home / "plugins"))
+        patch.setenv("PYTHONPATH", os.pathsep.join([str(home / "plugins"), os.environ.get("PYTHONPATH", "")]))
+        rmbench.run(home / "s.toml", out=home / "run")
+        yield home
 
 
-def again(home, *words):
-    return command("reproduce", "run", *words, path=home / "plugins", cwd=home)
-
-
-def test_a_run_with_a_fit_and_a_training_comes_out_again_elsewhere(fitted):
-    done = again(fitted)
-    assert done.returncode == 0, done.stdout + done.stderr
+def test_a_run_with_a_fit_and_a_training_comes_out_again_elsewhere(fitted, monkeypatch, capsys):
+    monkeypatch.chdir(fitted)
+    assert invoke(["reproduce", "run"]) == 0
     (second,) = (fitted / "runs").iterdir()
     assert second.name.startswith("fits-reproduced-")
     count = len(Run(fitted / "run").rows)
-    assert done.stdout == f"run: all {count} results came out again, to the byte, in {second}\n"
+    assert capsys.readouterr().out == f"run: all {count} results came out again, to the byte, in {second}\n"
     assert {path.name for path in (second / "training").iterdir()} == {"rm", "base", "up"}
     found = verify(second)
     assert (found.damages, found.checkpoints) == ([], 3)
@@ -80,7 +77,6 @@ def test_a_reward_that_changed_is_named_with_what_it_changed(tmp_path, monkeypat
     replace(tmp_path / "suite.toml", '"length"', '"reward.py:mine"')
     (tmp_path / "reward.py").write_text("def mine(batch):\n    return [1.0] * len(batch)\n", encoding="utf-8")
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(Interrupt, "install", lambda _: None)
     with scoring_here():
         rmbench.run("suite.toml", out="run")
         replace(tmp_path / "reward.py", "1.0", "0.5")
@@ -99,19 +95,17 @@ def test_a_reward_that_changed_is_named_with_what_it_changed(tmp_path, monkeypat
     assert "results differ; the new run is" in told.out
 
 
-def test_a_checkpoint_that_changed_is_found_and_resume_says_what_to_do(fitted, tmp_path):
+def test_a_checkpoint_that_changed_is_found_and_resume_says_what_to_do(fitted, tmp_path, capsys):
     run = copy(fitted / "run", tmp_path)
     assert verify(run).checkpoints == 3
     (run / "training" / "rm" / "weights.txt").write_text("other", encoding="utf-8")
     (damage,) = verify(run).damages
     assert (damage.file, damage.what) == ("training/rm", "was changed since it was fitted or trained")
-    done = command("run", "--resume", "--out", run, path=fitted / "plugins")
-    assert done.returncode == 5
-    assert "move the folder away and it is fitted again" in done.stderr
+    assert invoke(["run", "--resume", "--out", str(run)]) == 5
+    assert "move the folder away and it is fitted again" in capsys.readouterr().err
     shutil.rmtree(run / "training" / "rm")
     assert (verify(run).finished, verify(run).damages) == (False, [])
-    again = command("run", "--resume", "--out", run, path=fitted / "plugins")
-    assert again.returncode == 0, again.stderr
+    assert invoke(["run", "--resume", "--out", str(run)]) == 0
     assert verify(run).damages == []
     assert (run / "results.json").read_bytes() == (fitted / "run" / "results.json").read_bytes()
     shutil.rmtree(run / "training" / "rm")
@@ -121,14 +115,13 @@ def test_a_checkpoint_that_changed_is_found_and_resume_says_what_to_do(fitted, t
 @pytest.mark.parametrize(
     ("part", "what"), [("test", "task cats: rows.jsonl"), ("train", "reward model rm: train/rows.jsonl")]
 )
-def test_data_that_changed_is_named_and_nothing_is_run(fitted, tmp_path, part, what):
+def test_data_that_changed_is_named_and_nothing_is_run(fitted, tmp_path, capsys, part, what):
     home = shutil.copytree(fitted, tmp_path / "home")
     text = (home / "run" / "manifest.json").read_text(encoding="utf-8")
     (home / "run" / "manifest.json").write_text(text.replace(str(fitted), str(home)), encoding="utf-8")
     replace(home / "cats" / part / "rows.jsonl", "sat", "lay")
-    done = again(home, "--out", "other")
-    assert done.returncode == 2, done.stdout + done.stderr
-    assert f"{what} has the sha256" in done.stderr
+    assert invoke(["reproduce", str(home / "run"), "--out", str(home / "other")]) == 2
+    assert f"{what} has the sha256" in capsys.readouterr().err
     assert not (home / "other").exists()
 
 
@@ -142,7 +135,7 @@ def test_what_cannot_be_made_again_is_said(tmp_path):
     folder.write_manifest({**folder.manifest(), "status": "complete", "suite": suite})
     with pytest.raises(InputError, match="object of a Python program"):
         original(Run(run))
-    assert command("reproduce", tmp_path).returncode == 2
+    assert invoke(["reproduce", str(tmp_path)]) == 2
 
 
 def test_changes_between_manifests():
