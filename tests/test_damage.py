@@ -8,6 +8,7 @@ from fakes import rmbench as command
 
 import rmbench
 from rmbench import RunFolderError
+from rmbench.cli.main import invoke
 from rmbench.store import NEEDED, RunFolder, sealed
 from rmbench.verify import verify
 
@@ -72,8 +73,8 @@ def test_half_a_journal_and_a_manifest_without_what_is_only_told(whole, tmp_path
     RunFolder(run).write_manifest({**kept, "warnings": 5, "resumed": {}})
     cut(run / "journal.jsonl", (run / "journal.jsonl").stat().st_size // 2)
     assert {one.file for one in verify(run).damages} > {"journal.jsonl"}
-    done = resume(run)
-    assert done.returncode == 0, done.stderr
+    with scoring_here():
+        assert invoke(["run", "--resume", "--out", str(run)]) == 0
     assert held(run) == held(whole)
     assert verify(run).damages == []
     assert RunFolder(run).manifest()["versions"]
