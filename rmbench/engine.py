@@ -95,7 +95,7 @@ class Engine:
 
     def _changed(self, source: Source, folder: str, aspects: Sequence[str]) -> bool:
         """Whether a part of the samples that stands in the folder is none of those of the source."""
-        old = {name: digest for name, digest in self.run.parts.items() if name.startswith(f"{folder}/")}
+        old = {name: entry.sha256 for name, entry in self.run.parts.items() if name.startswith(f"{folder}/")}
         for part in source.parts() if old else ():
             digest = old.pop(parts.part_name(folder, part.index), None)
             if digest is not None and digest != hashlib.sha256(parts.samples_bytes(part, aspects)).hexdigest():

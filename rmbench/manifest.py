@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import platform
 import shutil
 import subprocess
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
     from rmbench.suite import Plan
 
 CARD = ("signatures", "kind", "aspects", "main", "good", "languages")
+THREADS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "NUMBA_NUM_THREADS", "CUDA_VISIBLE_DEVICES")
 BACKENDS = ("numpy", "scipy", "pandas", "pyarrow", "rouge-score", "sacrebleu", "torch", "transformers")
 
 
@@ -127,7 +129,8 @@ def after_training(manifest: dict[str, Any], sources: Sequence[Source], trained:
     }  # fmt: skip
 
 
-def _versions() -> dict[str, str]:
+def installed() -> dict[str, str]:
+    """Return the versions of what the numbers may depend on."""
     found = {"rmbench": __version__, "python": platform.python_version()}
     for name in BACKENDS:
         try:
@@ -135,6 +138,14 @@ def _versions() -> dict[str, str]:
         except PackageNotFoundError:
             continue
     return found
+
+
+def _machine() -> dict[str, Any]:
+    """Return what of the machine may move the last digits of a model's score."""
+    return {
+        "system": platform.system(), "processor": platform.machine(), "processors": os.cpu_count(),
+        **{name: os.environ[name] for name in THREADS if name in os.environ},
+    }  # fmt: skip
 
 
 def _git() -> str | None:
@@ -178,16 +189,25 @@ def make_manifest(plan: Plan, sources: Sequence[Source], settings: Settings) -> 
         "suite": {**plan.given, "rewards": [_plain_entry(entry) for entry in plan.given["rewards"]]},
         "kind": plan.kind, "base": str(plan.base.resolve()),
         "data_dir": str(plan.data_dir.resolve()) if plan.data_dir else None,
-        "resolved": resolved, "identity": _identity(resolved),
-        "fingerprint": rewards.fingerprint(_identity(resolved)),
-        "versions": _versions(), "git": _git(), "device": settings.device,
+        "resolved": resolved, "identity": identity(resolved),
+        "fingerprint": rewards.fingerprint(identity(resolved)),
+        "versions": installed(), "machine": _machine(), "git": _git(), "device": settings.device,
         "command": settings.command, "started": now(), "finished": None, "max_unscored": settings.max_unscored,
         "warnings": [f"task {s.task.name}: {w}" for s in sources for w in s.warnings],
         "failures": {}, "problems": [],
     }  # fmt: skip
 
 
-def _identity(resolved: Mapping[str, Any]) -> dict[str, Any]:
+def about(manifest: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what results.json says of its run."""
+    resolved = manifest["resolved"]
+    return {
+        "name": manifest["name"], "fingerprint": manifest["fingerprint"], "protocol": PROTOCOL,
+        "seeds": list(resolved["seeds"]), "limit": resolved["limit"],
+    }  # fmt: skip
+
+
+def identity(resolved: Mapping[str, Any]) -> dict[str, Any]:
     """Return what makes two runs the same run: everything that a number depends on."""
     named = {f"task {task['name']}": {key: task[key] for key in CARD} for task in resolved["tasks"]}
     who = {

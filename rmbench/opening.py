@@ -6,12 +6,15 @@ import shutil
 from typing import TYPE_CHECKING, Any
 
 from rmbench.errors import InputError, RunFolderError
+from rmbench.results import from_json
 from rmbench.store import RunFolder, faults, now
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from rmbench.runs import Settings
+
+MEASUREMENTS = "measurements.json"
 
 
 def open_folder(path: Path, manifest: dict[str, Any], settings: Settings) -> tuple[RunFolder, dict[str, Any]]:
@@ -54,17 +57,36 @@ def _reopen(path: Path, manifest: dict[str, Any]) -> tuple[RunFolder, dict[str, 
         before, after = old["identity"], manifest["identity"]
         changed = [_differs(key, before.get(key), after.get(key)) for key in {**before, **after}]
         raise RunFolderError(
-            f"belongs to another run; what differs: {', '.join(filter(None, changed))}",
+            f"belongs to another run; what differs: {', '.join(filter(None, changed)) or 'its fingerprint alone'}",
             where=str(path),
             help="choose another --out, or --force",
         )
     with faults(path):
         run.recover()
+        if _unreadable(path / MEASUREMENTS):
+            run.quarantine(MEASUREMENTS)
     kept = {"started": old.get("started"), "command": old.get("command")}
-    warnings = list(dict.fromkeys([*manifest["warnings"], *old.get("warnings", [])]))
-    renewed = {**manifest, **kept, "warnings": warnings, "resumed": [*old.get("resumed", []), now()]}
+    warnings = list(dict.fromkeys([*manifest["warnings"], *_words(old, "warnings")]))
+    renewed = {**manifest, **kept, "warnings": warnings, "resumed": [*_words(old, "resumed"), now()]}
     run.write_manifest(renewed)
     return run, renewed
+
+
+def _words(manifest: dict[str, Any], key: str) -> list[str]:
+    """Return a list of texts of a manifest that may be edited, empty where it is none."""
+    value = manifest.get(key)
+    return [one for one in value if isinstance(one, str)] if isinstance(value, list) else []
+
+
+def _unreadable(path: Path) -> bool:
+    """Whether the measurements of an earlier start cannot be gone on with."""
+    if not path.exists():
+        return False
+    try:
+        from_json(path.read_bytes())
+    except (RunFolderError, OSError):
+        return True
+    return False
 
 
 def _differs(key: str, before: Any, after: Any) -> str:

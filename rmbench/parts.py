@@ -104,15 +104,15 @@ def scores_bytes(part: Part, scores: Scores) -> bytes:
     return _bytes(columns)
 
 
-def read_part(path: Path) -> pa.Table:
-    """Read one part.
+def read_part(path: Path, columns: Sequence[str] | None = None) -> pa.Table:
+    """Read one part, or some of its columns: those that it has.
 
     Raises:
         RunFolderError: it is damaged.
     """
     try:
         return pq.read_table(
-            pa.BufferReader(path.read_bytes())
+            pa.BufferReader(path.read_bytes()), columns=columns
         )  # no path: its bytes may be no UTF-8; no open file: pyarrow aborts at exit, at times
     except (pa.ArrowException, OSError) as error:
         raise RunFolderError(
@@ -140,6 +140,19 @@ def hold(table: pa.Table, kinds: Mapping[str, pa.DataType], where: Path) -> pa.T
                 f"has no column {name} of {kind}", where=str(where), help="run again into a new folder"
             )
     return table
+
+
+def row_numbers(path: Path) -> list[int]:
+    """Return the numbers of the rows that a part holds.
+
+    Raises:
+        RunFolderError: it is damaged, or no part of rmbench.
+    """
+    table = read_part(path, ["row"])
+    if "row" not in table.column_names:
+        raise RunFolderError("has no column row: it is no part of rmbench", where=str(path), help="remove it")
+    found: list[int] = table["row"].to_pylist()
+    return found
 
 
 def _table(run: RunFolder, folder: str) -> pa.Table | None:

@@ -15,14 +15,13 @@ from rmbench import fitting, optimising, plugins, suite, training_checks
 from rmbench.api import Result, Runtime
 from rmbench.datafile import stem
 from rmbench.errors import RMBenchError, RunFolderError
-from rmbench.manifest import after_training, feedable, make_manifest, skips
+from rmbench.manifest import about, after_training, feedable, make_manifest, skips
 from rmbench.measurements import measured, varying
 from rmbench.opening import open_folder
 from rmbench.overrides import Overrides
 from rmbench.preflight import check_options
 from rmbench.source import Source, open_source
 from rmbench.store import RunFolder, folder_name, now, write_whole
-from rmbench.studies.rows import PROTOCOL
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -270,15 +269,9 @@ def _finish(
     }
     results, problems = compute(folder, manifest, statistics, lambda task: progress.stage(f"computing {task}"))
     manifest["problems"] = [*problems, *varying(outcome)]
-    about = {
-        "name": plan.name,
-        "fingerprint": manifest["fingerprint"],
-        "protocol": PROTOCOL,
-        "seeds": list(plan.seeds),
-        "limit": plan.limit,
-    }
-    write_whole(folder.path / "results.json", to_json(about, results))
-    write_whole(folder.path / "measurements.json", to_json(about, measured(folder.path, outcome, plan)))
+    write_whole(folder.path / "results.json", to_json(about(manifest), results))
+    write_whole(folder.path / "measurements.json", to_json(about(manifest), measured(folder.path, outcome, plan)))
+    folder.sweep()
     manifest |= {"status": "complete", "finished": now()}
     folder.write_manifest(manifest)
     progress.stage("writing the report")

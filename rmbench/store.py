@@ -5,25 +5,33 @@ from __future__ import annotations
 import errno
 import fcntl
 import hashlib
+import itertools
 import json
 import os
 import re
 import shutil
 import time
 from contextlib import contextmanager
-from pathlib import Path, PurePosixPath
+from pathlib import Path
+from types import UnionType  # noqa: TC003 - NEEDED is read
 from typing import TYPE_CHECKING, Any
 
+from rmbench import journal
 from rmbench.errors import EnvironmentFault, InputError, RunFolderError
 from rmbench.guard import exists
+from rmbench.journal import Entry, Journal
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping
 
 SCHEMA = 1
-NEEDED = ("name", "suite", "base", "data_dir", "kind", "resolved", "fingerprint", "identity", "failures", "problems")
-MANIFEST, JOURNAL, LOCK = "manifest.json", "journal.jsonl", ".lock"
-INSIDE = ("samples", "scores", "training", "logs", "report", "quarantine", JOURNAL, MANIFEST)
+NEEDED: dict[str, type | UnionType] = {
+    "name": str, "suite": dict, "base": str, "data_dir": str | None, "kind": str | None, "resolved": dict,
+    "fingerprint": str, "identity": dict, "failures": dict, "problems": list,
+}  # fmt: skip
+MANIFEST, JOURNAL, LOCK, SEAL = "manifest.json", "journal.jsonl", ".lock", "sha256"
+OF_PARTS = ("samples", "scores")
+INSIDE = (*OF_PARTS, "training", "logs", "report", "quarantine", JOURNAL, MANIFEST, "results.json", "measurements.json")
 TEMPORARY = re.compile(r"\.tmp-\d+$")
 SAFE = re.compile(r"[a-z0-9][a-z0-9._+-]{0,99}")
 RESERVED = {"con", "prn", "aux", "nul", *(f"{port}{number}" for port in ("com", "lpt") for number in range(10))}
@@ -43,6 +51,12 @@ def canonical(value: Any) -> bytes:
         return (json.dumps(value, indent=1, ensure_ascii=False, allow_nan=False) + "\n").encode()
     except UnicodeEncodeError:  # a path whose bytes are no UTF-8: its surrogates are written as escapes
         return (json.dumps(value, indent=1, allow_nan=False) + "\n").encode()
+
+
+def sealed(manifest: Mapping[str, Any]) -> bytes:
+    """Return a manifest as bytes, with the sha256 of the rest as its last key: it tells accidents, not forgers."""
+    told = {key: value for key, value in manifest.items() if key != SEAL}
+    return canonical({**told, SEAL: hashlib.sha256(canonical(told)).hexdigest()})
 
 
 @contextmanager
@@ -98,12 +112,19 @@ def append(path: Path, data: bytes) -> None:
             log.write(data)
 
 
+def _read(path: Path) -> bytes:
+    """Read a file; a pipe of its name is not waited for."""
+    if path.exists() and not path.is_file():
+        raise OSError(errno.EINVAL, "it is no file")
+    return path.read_bytes()
+
+
 class RunFolder:
     """An open run folder. ``create`` and ``open`` lock it for writing; ``RunFolder(path)`` only reads."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        self.parts: dict[str, str] = {}
+        self.parts: dict[str, Entry] = {}
         self._lock: int | None = None
 
     @staticmethod
@@ -119,7 +140,7 @@ class RunFolder:
             temporary = path.with_name(f".{path.name[:200]}.tmp-{os.getpid()}")
             shutil.rmtree(temporary, ignore_errors=True)
             temporary.mkdir()
-            write_whole(temporary / MANIFEST, canonical(manifest))
+            write_whole(temporary / MANIFEST, sealed(manifest))
             if path.is_dir():
                 path.rmdir()  # an empty folder that the user made; a full one was refused before
             temporary.rename(path)
@@ -132,9 +153,8 @@ class RunFolder:
     def reopen(cls, path: Path) -> RunFolder:
         """Lock an existing run folder; ``recover`` then keeps the parts whose hash is right."""
         run = cls(path)
-        for name in INSIDE:
-            if (path / name).is_symlink():
-                raise RunFolderError(f"{name} is a symbolic link", where=str(path), help="run again into a new folder")
+        if found := run.links():
+            raise RunFolderError(f"{found[0]} is a symbolic link", where=str(path), help="run again into a new folder")
         run.lock()
         return run
 
@@ -154,6 +174,20 @@ class RunFolder:
         os.pwrite(handle, f"pid {os.getpid()} on {os.uname().nodename} since {now()}\n".encode(), 0)
         self._lock = handle
 
+    def writer(self) -> str | None:
+        """Return who writes here now, None where nobody does. Nothing is made where there is no lock file."""
+        try:
+            handle = os.open(self.path / LOCK, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK)
+        except OSError:
+            return None
+        try:
+            fcntl.flock(handle, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        except OSError:
+            return os.read(handle, 200).decode(errors="replace").strip()
+        finally:
+            os.close(handle)
+        return None
+
     def close(self) -> None:
         """Release the lock."""
         if self._lock is not None:
@@ -161,14 +195,24 @@ class RunFolder:
             self._lock = None
 
     def manifest(self) -> dict[str, Any]:
-        """Read the manifest.
+        """Read the manifest, without its seal.
 
         Raises:
-            RunFolderError: none here, damaged, or of a newer schema.
+            InputError: none here.
+            RunFolderError: damaged, or of a newer schema.
         """
+        return {key: value for key, value in self._manifest().items() if key != SEAL}
+
+    def seal_broken(self) -> bool:
+        """Whether the manifest was changed since it was written; one of an earlier version has no seal."""
+        manifest = self._manifest()
+        seal = manifest.pop(SEAL, None)
+        return seal is not None and seal != hashlib.sha256(canonical(manifest)).hexdigest()
+
+    def _manifest(self) -> dict[str, Any]:
         path = self.path / MANIFEST
         try:
-            manifest = json.loads(path.read_bytes())
+            manifest = json.loads(_read(path))
         except FileNotFoundError as error:
             raise InputError(
                 "is no run folder (no manifest.json)",
@@ -189,74 +233,78 @@ class RunFolder:
 
     def _whole(self, manifest: dict[str, Any]) -> bool:
         """Whether a manifest of this schema has what the readers need."""
-        return manifest["schema"] != SCHEMA or all(key in manifest for key in NEEDED)
+        return manifest["schema"] != SCHEMA or all(
+            key in manifest and isinstance(manifest[key], kinds) for key, kinds in NEEDED.items()
+        )
 
     def write_manifest(self, manifest: dict[str, Any]) -> None:
         """Replace the manifest."""
-        write_whole(self.path / MANIFEST, canonical(manifest))
+        write_whole(self.path / MANIFEST, sealed(manifest))
 
     def commit(self, name: str, data: bytes, *, rows: int) -> None:
         """Write a part whole, then journal it with its sha256. Called by the driver only."""
         write_whole(self.path / name, data)
-        digest = hashlib.sha256(data).hexdigest()
-        line = json.dumps({"part": name, "sha256": digest, "rows": rows}) + "\n"
-        with faults(self.path / JOURNAL), (self.path / JOURNAL).open("ab") as journal:
-            journal.write(line.encode())
-            journal.flush()
-            os.fsync(journal.fileno())
-        self.parts[name] = digest
+        entry = Entry(hashlib.sha256(data).hexdigest(), rows, len(data))
+        with faults(self.path / JOURNAL), (self.path / JOURNAL).open("ab") as log:
+            log.write(entry.line(name))
+            log.flush()
+            os.fsync(log.fileno())
+        self.parts[name] = entry
 
-    def journal(self) -> dict[str, str]:
-        """Return the journalled parts with their sha256; a cut last line is no part."""
-        found: dict[str, str] = {}
-        path = self.path / JOURNAL
-        for line in path.read_bytes().split(b"\n") if path.exists() else ():
-            try:
-                entry = json.loads(line)
-            except ValueError:
-                continue
-            name = self._part_of(entry)
-            found[name] = entry["sha256"]
-        return found
-
-    def _part_of(self, entry: Any) -> str:
-        """Return the part that a journal entry names: a path inside the folder, in samples/ or scores/.
+    def journal(self) -> Journal:
+        """Return what the journal says of the parts.
 
         Raises:
-            RunFolderError: it is no entry of ours; a run folder is not trusted.
+            RunFolderError: it holds an entry that rmbench did not write.
         """
-        if isinstance(entry, dict) and isinstance(entry.get("part"), str) and isinstance(entry.get("sha256"), str):
-            path = PurePosixPath(entry["part"])
-            if not path.is_absolute() and ".." not in path.parts and path.parts[:1] in (("samples",), ("scores",)):
-                return str(entry["part"])
-        raise RunFolderError(
-            "holds an entry that rmbench did not write",
-            where=str(self.path / JOURNAL),
-            help="run again into a new folder",
-        )
-
-    def _intact(self, name: str, digest: str) -> bool:
-        path = self.path / name
-        return path.is_file() and hashlib.sha256(path.read_bytes()).hexdigest() == digest
+        return journal.read(self.path / JOURNAL)
 
     def recover(self) -> None:
         """Keep the parts whose hash is right; move a changed one to quarantine/; drop temporary files."""
-        journal = self.journal()
-        self.parts = {name: digest for name, digest in journal.items() if self._intact(name, digest)}
-        for name in set(journal) - set(self.parts):
-            if (self.path / name).exists():
-                target = self.path / "quarantine" / name.replace("/", "__")
-                target.parent.mkdir(exist_ok=True)
-                (self.path / name).replace(target)
+        listed = self.journal().entries
+        self.parts = {name: entry for name, entry in listed.items() if entry.holds(self.path / name)}
+        for name in listed:
+            if name not in self.parts and (self.path / name).exists():
+                self.quarantine(name)
         for leftover in self.path.rglob("*.tmp-*"):
             if TEMPORARY.search(leftover.name) and leftover.is_file():
                 leftover.unlink(missing_ok=True)
-        if journal.keys() != self.parts.keys() or not self._ends_whole():
+        path = self.path / JOURNAL
+        if path.exists() and path.read_bytes() != journal.write(self.parts):
             self._write_journal()
 
-    def _ends_whole(self) -> bool:
-        path = self.path / JOURNAL
-        return not path.exists() or path.read_bytes()[-1:] in (b"\n", b"")
+    def links(self) -> list[str]:
+        """Return the symbolic links of the folder, relative to it, sorted: rmbench makes none and follows none."""
+        found = [name for name in INSIDE if (self.path / name).is_symlink()]
+        for top in set(INSIDE) - set(found):
+            for place, folders, files in os.walk(self.path / top):
+                found += [
+                    str((Path(place) / name).relative_to(self.path))
+                    for name in (*folders, *files)
+                    if (Path(place) / name).is_symlink()
+                ]
+        return sorted(found)
+
+    def extra(self) -> list[str]:
+        """Return the files of samples/ and scores/ that no line of the journal names, relative to the run, sorted."""
+        known = self.parts or self.journal().entries
+        files = (file for folder in OF_PARTS for file in (self.path / folder).rglob("*") if not file.is_dir())
+        return sorted(name for file in files if (name := file.relative_to(self.path).as_posix()) not in known)
+
+    def sweep(self) -> None:
+        """Move what is no part of the finished run out of samples/ and scores/."""
+        for name in self.extra():
+            self.quarantine(name)
+
+    def quarantine(self, name: str) -> None:
+        """Move a file into quarantine/, beside what an earlier repair put there."""
+        folder = self.path / "quarantine"
+        with faults(folder):
+            folder.mkdir(exist_ok=True)
+            plain = name.replace("/", "__")[-200:]
+            taken = {one.name for one in folder.iterdir()}
+            free = (f"{plain}.{number}" if number else plain for number in itertools.count())
+            (self.path / name).rename(folder / next(one for one in free if one not in taken))
 
     def forget(self, *folders: str) -> None:
         """Remove the parts under these folders with all else that stands there, then from the journal."""
@@ -264,16 +312,15 @@ class RunFolder:
             with faults(self.path / folder):
                 shutil.rmtree(self.path / folder, ignore_errors=not (self.path / folder).exists())
         gone = tuple(f"{folder}/" for folder in folders)
-        self.parts = {name: digest for name, digest in self.parts.items() if not name.startswith(gone)}
+        self.parts = {name: entry for name, entry in self.parts.items() if not name.startswith(gone)}
         self._write_journal()
 
     def _write_journal(self) -> None:
-        lines = [json.dumps({"part": name, "sha256": digest}) + "\n" for name, digest in self.parts.items()]
-        write_whole(self.path / JOURNAL, "".join(lines).encode())
+        write_whole(self.path / JOURNAL, journal.write(self.parts))
 
     def names(self, folder: str) -> list[str]:
         """Return the journalled parts under a folder, in order."""
-        parts = self.parts or self.journal()
+        parts = self.parts or self.journal().entries
         return sorted(name for name in parts if name.startswith(folder + "/") and name.endswith(".parquet"))
 
 

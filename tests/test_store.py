@@ -7,7 +7,7 @@ import pytest
 from rmbench import InputError, RunFolderError
 from rmbench.store import NEEDED, RunFolder, canonical, folder_name, write_whole
 
-MANIFEST = {"schema": 1, **dict.fromkeys(NEEDED, "x")}
+MANIFEST = {"schema": 1, **{key: kind() if isinstance(kind, type) else None for key, kind in NEEDED.items()}}
 
 
 @pytest.fixture

@@ -8,10 +8,9 @@ import pytest
 from packaging.requirements import Requirement
 from packaging.version import Version
 
+from rmbench.doctor import FLOORS
+
 ROOT = Path(__file__).resolve().parent.parent
-FLOORS = {
-    "torch": "2.10", "transformers": "5.10", "pyarrow": "23.0.1", "jinja2": "3.1.6", "nltk": "3.10.4", "filelock": "3.20.3",
-}  # fmt: skip
 LOCK = dict(re.findall(r"^([\w.-]+)==(\S+)", (ROOT / "requirements.lock").read_text(encoding="utf-8"), re.MULTILINE))
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
 

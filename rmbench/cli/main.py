@@ -12,7 +12,7 @@ import click
 import typer
 
 from rmbench.checks import MOST_PROBLEMS
-from rmbench.cli import bench, catalog, faults, fitting, reading, running, scoring, terminal, tune
+from rmbench.cli import bench, catalog, checking, faults, fitting, reading, running, scoring, terminal, tune
 from rmbench.errors import InputErrors, RMBenchError
 
 app = typer.Typer(
@@ -23,10 +23,13 @@ app.command("run")(running.run)
 app.command("report")(reading.report)
 app.command("leaderboard")(reading.leaderboard)
 app.command("compare")(reading.compare)
+app.command("verify")(checking.verify)
+app.command("reproduce")(checking.reproduce)
 app.command("score")(scoring.score)
 app.command("fit")(fitting.fit)
 app.command("tune")(tune.tune)
 app.command("bench")(bench.bench)
+app.command("doctor")(checking.doctor)
 app.command("list")(catalog.list_)
 app.command("show")(catalog.show)
 

@@ -25,7 +25,9 @@ if TYPE_CHECKING:
     from types import FrameType
 
     from rmbench.overrides import Overrides
+    from rmbench.plugins import Catalog
     from rmbench.runs import Run, Settings
+    from rmbench.suite import Plan
 
 
 class Interrupt:
@@ -131,17 +133,22 @@ def execute(suite_name: str | None, settings: Settings, over: Overrides) -> Run:
     from rmbench import runs as engine
     from rmbench import suite
     from rmbench.errors import InputError
-    from rmbench.process import Stopped
 
     given, base, where, over = _given(suite_name, settings.out, list(over.tasks), resume=settings.resume, over=over)
     catalog = load()
     plan = suite.plan(given, catalog, over, base=base, where=where)
     if settings.only_fit and not any(one.recipe for one in plan.rewards):
         raise InputError("has no [[reward_model]]: there is nothing to fit", where=where, help=EXAMPLE)
-    settings = engine.settled(settings, plan)
+    return watched(plan, catalog, engine.settled(settings, plan), lenient=suite_name is None and not over.rewards)
+
+
+def watched(plan: Plan, catalog: Catalog, settings: Settings, *, lenient: bool) -> Run:
+    """Run a plan into its folder, watched and interruptible."""
+    from rmbench import runs as engine
+    from rmbench.process import Stopped
+
     interrupt, progress = Interrupt(), Watched()
     interrupt.install()
-    lenient = suite_name is None and not over.rewards
     try:
         with bugs_of(settings.out or Path()):
             return engine.execute(plan, catalog, settings, progress=progress, stop=interrupt.stop, lenient=lenient)
