@@ -13,9 +13,12 @@ from rmbench.testing import check_reward
 MODELS = ("hf", "hf-likelihood", "hf-dpo", "embedding", "fitted")  # tests/kernel/models, test_embedding, test_fit
 NAMES = (
     "rouge-1", "rouge-2", "rouge-l", "rouge-lsum", "bleu", "chrf", "ter", "token-f1", "exact-match", "length",
-    "diversity", "repetition", "coverage", "density", "novelty", "composite", "column", "human", "ensemble", *MODELS, "toy", *NULL_REWARDS,
+    "diversity", "repetition", "coverage", "density", "novelty", "word-filter", "composite", "column", "human", "ensemble",
+    *MODELS, "toy", *NULL_REWARDS,
 )  # fmt: skip
+TERMS = Path(__file__).resolve().parents[2] / "tasks" / "moderation-mini" / "terms.txt"
 REQUIRED = {
+    "word-filter": {"path": str(TERMS)},
     "composite": {"weights": {"rouge-l": 0.5, "length": -0.25}},
     "column": {"name": "rm"},
     "ensemble": {"rewards": ["rouge-l", "length"]},
