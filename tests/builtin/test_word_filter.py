@@ -8,6 +8,7 @@ from fakes import jsonl, rmbench
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
+from rmbench.builtin.word_filter import read
 from rmbench.errors import InputError
 from rmbench.kernel.terms import ONE, OTHER, STAR, UNBOUND, WORD, Matcher, folded, kind_of, pattern
 
@@ -128,6 +129,12 @@ def test_the_score_is_minus_the_hits_with_those_of_a_category_as_parts(tmp_path)
     for option in ("whole_words", "marks"):
         with pytest.raises(ValueError, match=f"{option} is 1"):
             built("word-filter", path=terms, **{option: 1})
+
+
+def test_a_backslash_takes_a_sign_as_it_is(tmp_path):
+    terms = tmp_path / "terms.txt"
+    terms.write_text("\\#tag\n\\[sic]\nwhat\\?\nback\\\\slash\nend\\\n", encoding="utf-8")
+    assert [entry.pattern for entry in read(terms)] == ["#tag", "[sic]", "what?", "back\\slash", "end\\"]
 
 
 @pytest.mark.parametrize(
