@@ -51,7 +51,7 @@ def bleu_metric(tokenizer: str, *, lowercase: bool = False, sentence: bool = Fal
         package = EXTRA.get(tokenizer)
         if package is None:
             raise
-        raise RuntimeError(f"bleu: the tokenizer {tokenizer} needs another package: install {package!r}") from error
+        raise RuntimeError(f"the tokenizer {tokenizer} needs another package: pip install {package!r}") from error
 
 
 def checked(hypotheses: Texts, references: References) -> None:

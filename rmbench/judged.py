@@ -159,5 +159,6 @@ class RewardModel:
 
 LOSS_NEEDS: Mapping[str, str] = MappingProxyType({
     "squared": "ratings", "cross-entropy": "good", "hinge": "pairs", "bradley-terry": "pairs", "likelihood": "texts",
+    "statistics": "texts",
 })  # fmt: skip
 PAIR_LOSSES = tuple(name for name, need in LOSS_NEEDS.items() if need == "pairs")

@@ -124,5 +124,7 @@ def test_a_missing_package_is_named(monkeypatch):
     from sacrebleu.tokenizers import tokenizer_ja_mecab
 
     monkeypatch.setattr(tokenizer_ja_mecab, "MeCab", None)
-    with pytest.raises(RuntimeError, match=r"the tokenizer ja-mecab needs another package: install 'sacrebleu\[ja\]'"):
+    with pytest.raises(
+        RuntimeError, match=r"the tokenizer ja-mecab needs another package: pip install 'sacrebleu\[ja\]'"
+    ):
         corpus.corpus_bleu(["a"], [("a",)], "ja")

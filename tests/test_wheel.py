@@ -23,12 +23,14 @@ def wheel(tmp_path_factory):
 
 def test_the_wheel_carries_tasks_suites_and_templates_and_nothing_else(wheel):
     names = zipfile.ZipFile(wheel).namelist()
-    for name in ("news-mini", "ende-mini", "chat-mini"):
+    for name in ("news-mini", "ende-mini", "chat-mini", "moderation-mini", "story-mini"):
         assert f"rmbench/_tasks/{name}/data.jsonl" in names
         assert f"rmbench/_tasks/{name}/task.toml" in names
     for name in (
         "_tasks/suites/quickstart.toml",
         "_tasks/suites/human.toml",
+        "_tasks/suites/moderation.toml",
+        "_tasks/moderation-mini/terms.txt",
         "report/templates/report.html.j2",
         "report/templates/report.css",
     ):

@@ -20,8 +20,10 @@ from rmbench.builtin import (
     overlap,
     policies,
     rouge,
+    standardised_model,
     toy,
     trainers,
+    word_filter,
     words,
 )
 
@@ -30,14 +32,15 @@ from rmbench.builtin import (
 def rmbench_rewards() -> Sequence[Reward]:
     """Give the built-in rewards, the null rewards among them."""
     models = (hf, hf_likelihood, hf_dpo, embedding)
-    mine = (rouge, overlap, words, extractive, combine, ensemble, *models, fitted, toy, nulls)
+    mine = (rouge, overlap, words, extractive, word_filter, combine, ensemble, *models, fitted, toy, nulls)
     return [reward for module in mine for reward in module.REWARDS]
 
 
 @hookimpl
 def rmbench_reward_models() -> Sequence[RewardModel]:
     """Give the reward models that can be fitted here."""
-    return [*feature_models.REWARD_MODELS, *neural_models.REWARD_MODELS, *ngram_model.REWARD_MODELS]
+    mine = (feature_models, neural_models, ngram_model, standardised_model)
+    return [model for module in mine for model in module.REWARD_MODELS]
 
 
 @hookimpl

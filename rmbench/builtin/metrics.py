@@ -112,7 +112,7 @@ METRICS: tuple[Metric, ...] = (
         "rewardbench-average",
         1,
         ("pair",),
-        doc="RewardBench's sections with its published weights, and their mean; strict accuracy, 0 to 1.",
+        doc="RewardBench's sections with its weights, and their mean, prior sets by half; strict accuracy, 0 to 1.",
     ),
     Metric(
         "rewardbench2-average",

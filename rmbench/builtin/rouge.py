@@ -2,9 +2,10 @@
 
 Lin (2004), "ROUGE: a package for automatic evaluation of summaries". Every score is in [0, 1], higher is better; a row
 without references has none (None). The default tokenisation is rouge-score's: lower-case, then runs of a-z and 0-9, so
-a text in another script has no tokens and scores 0.0; such rows are counted in a warning. A row of 50,000 tokens takes
-a tenth of a second compiled, and no row is cut. ROUGE-Lsum compares lines that share a word with each other: where
-thousands share one that their subsequences do not take, time grows with the square of the lines.
+a text in another script has no tokens and scores 0.0; such rows are counted in a warning, and the option ``tokenizer``
+names others. A row of 50,000 tokens takes a tenth of a second compiled, and no row is cut. ROUGE-Lsum compares lines
+that share a word with each other: where thousands share one that their subsequences do not take, time grows with the
+square of the lines.
 """
 
 import warnings
@@ -14,7 +15,9 @@ from functools import partial
 from typing import Any, Literal, get_args
 
 from rmbench import Batch, Reward
+from rmbench.builtin import tokens
 from rmbench.builtin.options import choice, flag
+from rmbench.builtin.tokens import OWN, Tokenizer
 
 Score = Callable[[Batch], list[float | None]]
 Part = Literal["f", "precision", "recall"]
@@ -31,6 +34,7 @@ class Options:
     references: Several
     against: Against
     lowercase: bool
+    tokenizer: Tokenizer
     separator: str | None = None
 
     def __post_init__(self) -> None:
@@ -40,6 +44,9 @@ class Options:
         choice("references", self.references, get_args(Several))
         choice("against", self.against, get_args(Against))
         flag("lowercase", self.lowercase)
+        choice("tokenizer", self.tokenizer, get_args(Tokenizer))
+        if self.stemmer and self.tokenizer != OWN:
+            raise ValueError(f"stemmer is true, which is for the tokenizer {OWN} only, not for {self.tokenizer}")
         if self.separator is not None and (not isinstance(self.separator, str) or not self.separator):
             raise ValueError(f"separator is {self.separator!r}, expected a non-empty text")
 
@@ -47,15 +54,23 @@ class Options:
 def build(kind: str, options: Options) -> Score:
     """Return the scorer of one ROUGE type (a key of the kernel's ``KINDS``)."""
     from rmbench.kernel import score_texts
+    from rmbench.kernel.rouge import tokenless
 
     name = kind if options.part == "f" else f"{kind}.{options.part}"
-    split = {"stemmer": options.stemmer, "lowercase": options.lowercase, "references": options.references}
+    own = options.tokenizer == OWN
+    split = None if own else tokens.splitter(options.tokenizer)
+    known = {"stemmer": options.stemmer, "lowercase": options.lowercase and own, "references": options.references}
 
     def score(batch: Batch) -> list[float | None]:
         rows = sentences(batch, options)
-        warn_of_empty(rows, options)
+        if split is None:
+            warn_of_empty(rows, partial(tokenless, lowercase=options.lowercase), options)
+        else:
+            number = tokens.Numbering(split, lowercase=options.lowercase, lines=kind == "rouge-lsum")
+            warn_of_empty(rows, number.empty, options)
+            rows = [(tuple(map(number, targets)), number(response)) for targets, response in rows]
         some = [(targets, response) for targets, response in rows if targets]
-        found = score_texts([name], [response for _, response in some], [texts for texts, _ in some], options=split)
+        found = score_texts([name], [response for _, response in some], [texts for texts, _ in some], options=known)
         values = iter(found[name].tolist())
         return [next(values) if targets else None for targets, _ in rows]
 
@@ -73,15 +88,14 @@ def sentences(batch: Batch, options: Options) -> list[tuple[tuple[str, ...], str
     return [(tuple(text.replace(mark, "\n") for text in many), one.replace(mark, "\n")) for many, one in rows]
 
 
-def warn_of_empty(rows: list[tuple[tuple[str, ...], str]], options: Options) -> None:
+def warn_of_empty(rows: list[tuple[tuple[str, ...], str]], empty: Callable[[str], bool], options: Options) -> None:
     """Warn, with a count, of rows in which a text that is not blank has no token."""
-    from rmbench.kernel.rouge import tokenless
-
-    empty = partial(tokenless, lowercase=options.lowercase)
     count = sum(bool(targets) and any(map(empty, (response, *targets))) for targets, response in rows)
     if count:
+        own = "rouge-score knows a-z and 0-9 only: option tokenizer has zh, ja-mecab, ko-mecab, words for other scripts"
+        why = own if options.tokenizer == OWN else f"by the option tokenizer = {options.tokenizer!r}"
         warnings.warn(
-            f"rouge: {count} of {len(rows)} rows tokenise to nothing (rouge-score knows a-z and 0-9 only): "
+            f"rouge: {count} of {len(rows)} rows tokenise to nothing ({why}): "
             "a text without tokens scores 0.0, even against itself",
             stacklevel=3,
         )
@@ -99,6 +113,7 @@ def rouge_1(
     references: Several = "max",
     against: Against = "references",
     lowercase: bool = True,
+    tokenizer: Tokenizer = "rouge-score",
 ) -> Score:
     """Overlap of words with the references: ROUGE-1, in [0, 1], higher is better (Lin, 2004).
 
@@ -109,8 +124,11 @@ def rouge_1(
             ``score_multi``), or the mean of the parts.
         against: score against the references, or against the source.
         lowercase: False keeps case (not a choice of rouge-score: the same tokenisation on unlowered text).
+        tokenizer: ``rouge-score``'s own; ``words`` (runs of letters, digits and marks in any script); or one of
+            sacrebleu's, where signs are tokens too: ``zh`` (each Chinese character by itself), ``char``, ``13a``,
+            ``intl``, and with their packages ``ja-mecab`` and ``ko-mecab`` (``pip install "sacrebleu[ja,ko]"``).
     """
-    return build("rouge-1", Options(stemmer, part, references, against, lowercase))
+    return build("rouge-1", Options(stemmer, part, references, against, lowercase, tokenizer))
 
 
 def rouge_2(
@@ -120,12 +138,13 @@ def rouge_2(
     references: Several = "max",
     against: Against = "references",
     lowercase: bool = True,
+    tokenizer: Tokenizer = "rouge-score",
 ) -> Score:
     """Overlap of word pairs with the references: ROUGE-2, in [0, 1], higher is better (Lin, 2004).
 
     Texts of fewer than two words score 0.0, as in rouge-score. The options are those of rouge-1.
     """
-    return build("rouge-2", Options(stemmer, part, references, against, lowercase))
+    return build("rouge-2", Options(stemmer, part, references, against, lowercase, tokenizer))
 
 
 def rouge_l(
@@ -135,12 +154,13 @@ def rouge_l(
     references: Several = "max",
     against: Against = "references",
     lowercase: bool = True,
+    tokenizer: Tokenizer = "rouge-score",
 ) -> Score:
     """Longest common subsequence of words with the references: ROUGE-L, in [0, 1], higher is better (Lin, 2004).
 
     The options are those of rouge-1.
     """
-    return build("rouge-l", Options(stemmer, part, references, against, lowercase))
+    return build("rouge-l", Options(stemmer, part, references, against, lowercase, tokenizer))
 
 
 def rouge_lsum(
@@ -150,6 +170,7 @@ def rouge_lsum(
     references: Several = "max",
     against: Against = "references",
     lowercase: bool = True,
+    tokenizer: Tokenizer = "rouge-score",
     separator: str | None = None,
 ) -> Score:
     """Union of longest common subsequences, sentence by sentence: ROUGE-Lsum, in [0, 1], higher is better (Lin, 2004).
@@ -158,11 +179,11 @@ def rouge_lsum(
     so `` . `` suits texts with spaces around their full stops (punctuation is no token, nothing is lost) and ``<q>``
     leaves no ``q`` behind. The other options are those of rouge-1.
     """
-    return build("rouge-lsum", Options(stemmer, part, references, against, lowercase, separator))
+    return build("rouge-lsum", Options(stemmer, part, references, against, lowercase, tokenizer, separator))
 
 
 REWARDS = tuple(
-    Reward(name=name, version=1, build=factory, needs=needs, backends=("rouge-score",))
+    Reward(name=name, version=1, build=factory, needs=needs, backends=("rouge-score",), facts=tokens.facts)
     for name, factory in (
         ("rouge-1", rouge_1),
         ("rouge-2", rouge_2),

@@ -89,7 +89,7 @@ def accuracy(scores: ArrayLike, pairs: Sequence[Pair]) -> float | None:
     """Return the share of pairs whose better row has the higher score, in [0, 1]; a tie counts one half.
 
     Args:
-        scores: one finite number per row of the batch, rounded here to 12 significant digits.
+        scores: one number per row of the batch, rounded here to 12 significant digits; NaN, no score, never wins.
         pairs: indices into them.
 
     Returns:

@@ -58,6 +58,10 @@ SECTIONS: dict[str, dict[str, int]] = {
         "hep-rust": 164,
     },
 }
+# the benchmark's preference-test-sets: a plain mean, of half a section's weight; the others are in no average
+PRIOR, HALF = "Prior Sets", 0.5
+PRIOR_SETS = ("anthropic_helpful", "anthropic_hhh", "shp", "summarize")
+BESIDE = ("anthropic_harmless", "mtbench_gpt4", "mtbench_human")
 BEST_OF = ("Factuality", "Precise IF", "Math", "Safety", "Focus")
 TIES = "Ties"
 TIES_ID = re.compile(r"(ref|tied):(\d+)")
@@ -150,7 +154,10 @@ def _joined(whole: Pairs, names: Sequence[str], subset: str | None) -> Pairs:
 
 
 def _average(whole: Pairs, subsets: Mapping[str, Pairs], sections: Mapping[str, Mapping[str, float]]) -> list[Section]:
-    """Return the complete sections, each a mean with these weights, and the plain mean of all where all are."""
+    """Return the complete sections, each a mean with these weights, and the mean of all where all are.
+
+    All sections weigh alike, but prior sets half.
+    """
     shares = {
         name: {part: weight / sum(parts.values()) for part, weight in parts.items()}
         for name, parts in sections.items()
@@ -158,7 +165,9 @@ def _average(whole: Pairs, subsets: Mapping[str, Pairs], sections: Mapping[str, 
     }
     made = [Section(name, _joined(whole, list(parts), name), _strict(subsets, parts)) for name, parts in shares.items()]
     if len(shares) == len(sections):
-        every = {part: weight / len(shares) for parts in shares.values() for part, weight in parts.items()}
+        sizes = {name: HALF if name == PRIOR else 1.0 for name in shares}
+        total = sum(sizes.values())
+        every = {part: weight * sizes[name] / total for name, parts in shares.items() for part, weight in parts.items()}
         made.append(Section(None, _joined(whole, list(every), None), _strict(subsets, every)))
     return made
 
@@ -172,8 +181,9 @@ def _rm_bench(whole: Pairs, subsets: Mapping[str, Pairs]) -> list[Section]:
 
 
 def _rewardbench(whole: Pairs, subsets: Mapping[str, Pairs]) -> list[Section]:
-    known = {name for parts in SECTIONS.values() for name in parts}
-    return _average(whole, subsets, SECTIONS) if known.issuperset(subsets) else []
+    known = {name for parts in SECTIONS.values() for name in parts} | {*PRIOR_SETS, *BESIDE}
+    prior = {PRIOR: dict.fromkeys(PRIOR_SETS, 1)} if not subsets.keys().isdisjoint(PRIOR_SETS) else {}
+    return _average(whole, subsets, SECTIONS | prior) if known.issuperset(subsets) else []
 
 
 def _rewardbench2(whole: Pairs, subsets: Mapping[str, Pairs]) -> list[Section]:

@@ -32,7 +32,7 @@ def test_bleu_takes_the_tokenizer_of_the_last_language(language):
 def test_bleu_names_the_package_that_a_tokenizer_needs(language, package, monkeypatch):
     module = __import__(f"sacrebleu.tokenizers.tokenizer_{language}_mecab", fromlist=["MeCab"])
     monkeypatch.setattr(module, "MeCab", None)
-    with pytest.raises(RuntimeError, match=f"{language}-mecab needs another package: install '{package}'"):
+    with pytest.raises(RuntimeError, match=f"{language}-mecab needs another package: pip install '{package}'"):
         built("bleu")(batch_of(["a"], [("a",)], languages=(language,)))
     with pytest.raises(RuntimeError, match=package):
         built("bleu", tokenize=f"{language}-mecab")

@@ -13,9 +13,12 @@ from rmbench.testing import check_reward
 MODELS = ("hf", "hf-likelihood", "hf-dpo", "embedding", "fitted")  # tests/kernel/models, test_embedding, test_fit
 NAMES = (
     "rouge-1", "rouge-2", "rouge-l", "rouge-lsum", "bleu", "chrf", "ter", "token-f1", "exact-match", "length",
-    "diversity", "repetition", "coverage", "density", "novelty", "composite", "column", "human", "ensemble", *MODELS, "toy", *NULL_REWARDS,
+    "diversity", "repetition", "coverage", "density", "novelty", "word-filter", "composite", "column", "human", "ensemble",
+    *MODELS, "toy", *NULL_REWARDS,
 )  # fmt: skip
+TERMS = Path(__file__).resolve().parents[2] / "tasks" / "moderation-mini" / "terms.txt"
 REQUIRED = {
+    "word-filter": {"path": str(TERMS)},
     "composite": {"weights": {"rouge-l": 0.5, "length": -0.25}},
     "column": {"name": "rm"},
     "ensemble": {"rewards": ["rouge-l", "length"]},
@@ -23,6 +26,7 @@ REQUIRED = {
 OTHER = (
     ("rouge-1", {"against": "source", "stemmer": True, "part": "recall"}),
     ("rouge-lsum", {"separator": " . ", "references": "mean", "lowercase": False}),
+    ("rouge-2", {"tokenizer": "zh", "lowercase": False}),
     ("bleu", {"tokenize": "char", "lowercase": True}),
     ("chrf", {"word_order": 2, "lowercase": True}),
     ("ter", {"case_sensitive": True, "normalized": True, "asian_support": True, "no_punct": True}),
@@ -30,6 +34,7 @@ OTHER = (
     ("diversity", {"n": 1}),
     ("repetition", {"n": 1}),
     ("novelty", {"n": 1}),
+    ("word-filter", {"path": str(TERMS), "whole_words": False, "marks": True}),
     ("lead", {"sentences": 1}),
     ("human", {"rater": 2, "aspect": "quality"}),
 )
@@ -74,8 +79,8 @@ def test_every_option_has_a_type_and_a_docstring_says_what_the_score_is(name):
 
 def test_options_are_those_of_the_design():
     names = {name: list(options_of(reward.build)) for name, reward in rewards().items()}
-    assert names["rouge-l"] == ["stemmer", "part", "references", "against", "lowercase"]
-    assert names["rouge-lsum"] == ["stemmer", "part", "references", "against", "lowercase", "separator"]
+    assert names["rouge-l"] == ["stemmer", "part", "references", "against", "lowercase", "tokenizer"]
+    assert names["rouge-lsum"] == ["stemmer", "part", "references", "against", "lowercase", "tokenizer", "separator"]
     assert names["bleu"] == ["tokenize", "lowercase"]
     assert names["chrf"] == ["word_order", "lowercase"]
     assert names["length"] == ["unit", "target"]

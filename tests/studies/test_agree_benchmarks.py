@@ -84,6 +84,20 @@ def test_a_section_of_rewardbench_alone():
     assert [(r.subset, r.value) for r in results if r.metric == "rewardbench-average"] == [("Safety", 1.0)]
 
 
+def test_rewardbench_counts_prior_sets_half_as_its_own_script_does():
+    names = [name for parts in SECTIONS.values() for name in parts]
+    prior = {"anthropic_helpful": (1, 0), "anthropic_hhh": (1, 1), "shp": (0, 0), "summarize": (1, 1)}
+    samples = [s for name in names for s in pair(name)] + [s for name in prior for s in pair(name, 2)]
+    right = [*[1] * 11, *[0] * 12, *[m for both in prior.values() for m in both]]  # Chat and Chat Hard are all right
+    rows = make([*samples, *pair("mtbench_human")], [scored("r", marks(*right, 0))])  # the last is in no average
+    results = agree(rows, None)
+    assert find(results, "rewardbench-average", subset="Prior Sets").value == pytest.approx(2.5 / 4)
+    assert find(results, "rewardbench-average").value == pytest.approx((1 + 1 + 0 + 0 + 0.5 * 2.5 / 4) / 4.5)
+    few = agree(make(samples[:-2], [scored("r", marks(*right[:-2]))]), None)
+    found = {r.subset for r in few if r.metric == "rewardbench-average"}
+    assert found == set(SECTIONS)  # one of the prior sets is missing: no mean of all
+
+
 def best_of(subset):
     return {"texts": ["a", "b", "c", "d"], "prefs": [(0, w, subset) for w in (1, 2, 3)]}
 
