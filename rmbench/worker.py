@@ -111,6 +111,12 @@ class Session:
             "peak": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * MAXRSS_UNIT,
         }
 
+    def close(self) -> dict[str, Any]:
+        """Close the scorer; tell which threads keep this process from ending."""
+        notes = scoring.close(self.scorer)
+        threads = [thread.name for thread in threading.enumerate() if not thread.daemon]
+        return {"notes": notes, "threads": [guard.plain(name) for name in threads if name != "MainThread"]}
+
     def answer(self, message: dict[str, Any]) -> dict[str, Any]:
         """Answer one message; an error becomes a reply of its own."""
         try:
@@ -118,12 +124,14 @@ class Session:
         except guard.Foreign as error:
             return {
                 "ok": False, "error": "raised", "message": str(error), "traceback": error.traceback,
-                "refused": scoring.refusal(error),
+                "refused": scoring.refusal(error), "memory": error.memory,
             }  # fmt: skip
         except scoring.Contract as error:
             return {"ok": False, "error": "contract", "message": str(error), "traceback": "", "refused": ""}
         except RMBenchError as error:
-            return {"ok": False, "error": "raised", "message": str(error), "traceback": "", "refused": ""}
+            return {
+                "ok": False, "error": "raised", "message": str(error), "traceback": "", "refused": "", "memory": False,
+            }  # fmt: skip
 
 
 def main() -> None:
@@ -136,15 +144,14 @@ def main() -> None:
             message = wire.decode(read)
         except EOFError:
             return
-        if message["op"] == "close":
-            if session.scorer is not None:
-                scoring.close(session.scorer)
-            return
-        reply = wire.encode(session.answer(message))
+        last = message["op"] == "close"
+        reply = wire.encode(session.close() if last else session.answer(message))
         sys.stdout.flush()
         sys.stderr.flush()
         while reply:
             reply = reply[replies.write(reply) :]
+        if last:
+            return
 
 
 if __name__ == "__main__":
