@@ -121,7 +121,17 @@ def _number(value: Any, what: str) -> float | None:
             return float(value)
         except OverflowError:
             return math.inf
-    raise Contract(f"{what} holds {type(value).__name__}, expected a number or None")
+    raise Contract(f"{what} holds {guard.plain(type(value).__name__)}, expected a number or None")
+
+
+def measured(value: Any) -> float | None:
+    """Return what a metric gave as a finite number, None where it is undefined.
+
+    Raises:
+        Contract: it is no number.
+    """
+    number = _number(value, "the statistic")
+    return number if number is not None and math.isfinite(number) else None
 
 
 def _why_unscored(number: float | None) -> str | None:

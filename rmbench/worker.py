@@ -1,7 +1,8 @@
 """Score batches for the driver in a process of its own: ``python -m rmbench.worker``.
 
 The driver sends names and options, then batches; nothing that this process does, prints or dies of can
-reach the driver but a reply on a private pipe. Messages: ``open``, ``score``, ``close``.
+reach the driver but a reply on a private pipe. Messages: ``open``, ``score``, ``close`` for a reward,
+``metric`` and ``measure`` for a metric, ``observe`` for an observer.
 """
 
 from __future__ import annotations
@@ -19,10 +20,12 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 from rmbench import guard, rewards, scoring, wire
 from rmbench.api import Runtime
 from rmbench.errors import RMBenchError
-from rmbench.plugins import load_value
+from rmbench.plugins import load_value, observe
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+
+    from rmbench.api import Metric
 
 MAXRSS_UNIT = 1 if sys.platform == "darwin" else 1024  # bytes
 PR_SET_PDEATHSIG = 1  # of <sys/prctl.h>
@@ -85,10 +88,11 @@ def find(message: dict[str, Any]) -> Any:
 
 
 class Session:
-    """The scorer of this worker, once it is open."""
+    """The scorer or the statistic of this worker, once it is open."""
 
     def __init__(self) -> None:
         self.scorer: Callable[[Any], Any] | None = None
+        self.statistic: Callable[[Any, Any], float | None] | None = None
 
     def open(self, message: dict[str, Any]) -> dict[str, Any]:
         """Build the scorer."""
@@ -117,10 +121,36 @@ class Session:
         threads = [thread.name for thread in threading.enumerate() if not thread.daemon]
         return {"notes": notes, "threads": [guard.plain(name) for name in threads if name != "MainThread"]}
 
+    def metric(self, message: dict[str, Any]) -> dict[str, Any]:
+        """Find the statistic of a metric."""
+        found: Metric = load_value(message["distribution"], message["plugin"], "metric", message["metric"])
+        self.statistic = found.statistic
+        return {"ok": True}
+
+    def measure(self, message: dict[str, Any]) -> dict[str, Any]:
+        """Measure two columns."""
+        import numpy as np
+
+        if self.statistic is None:
+            raise scoring.Contract("measure before metric")
+        columns = (np.array(message[name], dtype=np.float64) for name in ("scores", "human"))
+        return {"ok": True, "value": scoring.measured(guard.call(self.statistic, *columns))}
+
+    def observe(self, message: dict[str, Any]) -> dict[str, Any]:
+        """Show a finished run to an observer."""
+        from rmbench.runs import Run
+
+        observe(message["distribution"], message["plugin"], Run(Path(message["run"])))
+        return {"ok": True}
+
     def answer(self, message: dict[str, Any]) -> dict[str, Any]:
         """Answer one message; an error becomes a reply of its own."""
+        answers = {
+            "open": self.open, "score": self.score, "metric": self.metric, "measure": self.measure,
+            "observe": self.observe,
+        }  # fmt: skip
         try:
-            return self.open(message) if message["op"] == "open" else self.score(message)
+            return answers[message["op"]](message)
         except guard.Foreign as error:
             return {
                 "ok": False, "error": "raised", "message": str(error), "traceback": error.traceback,

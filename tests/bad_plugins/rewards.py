@@ -90,16 +90,16 @@ def one_number(batch):
 
 @reward
 def two_dimensional(batch):
-    import numpy
+    import numpy as np
 
-    return numpy.ones((len(batch), 1))
+    return np.ones((len(batch), 1))
 
 
 @reward
 def no_dimension(batch):
-    import numpy
+    import numpy as np
 
-    return numpy.array(1.0)
+    return np.array(1.0)
 
 
 @reward
@@ -140,12 +140,12 @@ def unreadable(batch):
 
 @reward
 def non_finite(batch):
-    import numpy
+    import numpy as np
 
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        small = numpy.array([1e6]).astype(numpy.float16)[0]
-    odd = [float("nan"), float("inf"), float("-inf"), float("1e400"), 10**400, numpy.nan, small]
+        small = np.array([1e6]).astype(np.float16)[0]
+    odd = [float("nan"), float("inf"), float("-inf"), float("1e400"), 10**400, np.nan, small]
     bad = {f"row-{i}#0": value for i, value in enumerate(odd)}
     return [bad.get(name, 1.0) for name in batch.ids]
 
@@ -327,9 +327,9 @@ def seeds_random(batch):
 
 @reward
 def seeds_numpy(batch):
-    import numpy
+    import numpy as np
 
-    numpy.random.seed(3)
+    np.random.seed(3)
     return good(batch)
 
 
