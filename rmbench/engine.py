@@ -282,7 +282,9 @@ class Chair:
 
     def score(self, rows: Batch) -> Scores:
         """Score a batch at once, or as much of it at once as memory holds."""
-        return within_memory(self.seat(), rows, whole=self.chosen.reward.scope == "sample")
+        scores = within_memory(self.seat(), rows, whole=self.chosen.reward.scope == "sample")
+        self.notes.update(scores.notes)
+        return scores
 
     def close(self) -> list[str]:
         """Give the seat back; return what the user should know of that."""

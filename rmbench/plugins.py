@@ -168,7 +168,11 @@ def _collect(manager: pluggy.PluginManager) -> dict[str, list[Any]]:
     """Return what the hooks of a module give."""
     given: dict[str, list[Any]] = {}
     for hook, (what, kind) in GIVES.items():
-        values = [value for some in manager.subset_hook_caller(hook, [])() for value in some]
+        caller = manager.subset_hook_caller(hook, [])
+        answers = caller()
+        if len(answers) < len(caller.get_hookimpls()):  # pluggy leaves None out
+            raise TypeError(f"{hook} gave None, expected a list of {kind.__name__}")
+        values = [value for some in answers for value in some]
         for value in values:
             if not isinstance(value, kind):
                 raise TypeError(f"{hook} gave {type(value).__name__}, expected {kind.__name__}")

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
+SEED = 7_310_215
 HANDLED = sorted(signal.valid_signals() - {signal.SIGKILL, signal.SIGSTOP})
 
 
@@ -27,6 +28,7 @@ class Trace:
         restore: puts it back; None where it is only told.
         known: what None means is known (torch's settings before its import are its defaults).
         tell: says which part was changed.
+        begin: sets it where it was unknown, so that the next call that sets it always to the same is noticed.
     """
 
     words: str
@@ -34,6 +36,7 @@ class Trace:
     restore: Callable[[Any], object] | None
     known: bool = True
     tell: Callable[[Any, Any], str] = lambda before, after: ""  # noqa: ARG005 - most have no parts
+    begin: Callable[[], object] | None = None
 
 
 def _numpy_state() -> Any:
@@ -56,6 +59,13 @@ def _torch(read: Callable[[Any], Any]) -> Callable[[], Any]:
 
 def _set_torch(restore: Callable[[Any, Any], object]) -> Callable[[Any], object]:
     return lambda value: restore(sys.modules["torch"], value)
+
+
+def _folder() -> str | None:
+    try:
+        return os.getcwd()  # noqa: PTH109 - a plain string to restore
+    except FileNotFoundError:  # somebody has removed it
+        return None
 
 
 def _umask() -> int:
@@ -94,14 +104,18 @@ PATH = Trace("sys.path", lambda: list(sys.path), _restore_path)
 OWN_PATH = Trace("sys.path", lambda: list(sys.path), None)  # what it imports later may stand there
 STATE = (
     Trace("the state of Python's random module", random.getstate, random.setstate),
-    Trace("the state of numpy.random", _numpy_state, _restore_numpy, known=False),
+    Trace(
+        "the state of numpy.random", _numpy_state, _restore_numpy, known=False,
+        begin=lambda: sys.modules["numpy"].random.seed(SEED),
+    ),
     Trace(
         "the state of torch's random generator",
         _torch(lambda torch: torch.random.get_rng_state().numpy().tobytes()),
         _set_torch(lambda torch, state: torch.set_rng_state(torch.frombuffer(bytearray(state), dtype=torch.uint8))),
         known=False,
+        begin=lambda: sys.modules["torch"].default_generator.manual_seed(SEED),
     ),
-    Trace("the working directory", os.getcwd, os.chdir),
+    Trace("the working directory", _folder, os.chdir, known=False),
     Trace("the environment ({})", lambda: dict(os.environ), _restore_environment, tell=_different),
     Trace("the umask", _umask, os.umask),
     Trace("the locale", lambda: locale.setlocale(locale.LC_ALL), lambda name: locale.setlocale(locale.LC_ALL, name)),
@@ -139,9 +153,11 @@ def undone(traces: Sequence[Trace]) -> Iterator[list[str]]:
         yield notes
     finally:
         for trace, then in zip(traces, before, strict=True):
+            now = trace.read()
             if then is None and not trace.known:
-                continue
-            if (now := trace.read()) != then:
+                if now is not None and trace.begin is not None:
+                    trace.begin()
+            elif now != then:
                 if trace.restore is not None:
                     trace.restore(then)
                 how = "kept: the process is its own" if trace.restore is None else "restored"
