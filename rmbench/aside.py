@@ -49,13 +49,13 @@ class Statistic:
         self.worker: Worker | None = None
 
     def __call__(self, scores: np.ndarray, human: np.ndarray) -> float | None:
-        """Measure two columns of equal length."""
+        """Measure two float64 columns of equal length."""
         if self.worker is None and self.failure is None:
             self._open()
         if self.worker is None or self.failure is not None:
             return None
-        message = {"op": "measure", "scores": scores.tolist(), "human": human.tolist()}
-        reply, self.failure = _asked(self.worker, message)
+        columns = {name: column.tobytes().hex() for name, column in (("scores", scores), ("human", human))}
+        reply, self.failure = _asked(self.worker, {"op": "measure", **columns})
         value: float | None = reply.get("value")
         return value
 

@@ -133,7 +133,7 @@ class Session:
 
         if self.statistic is None:
             raise scoring.Contract("measure before metric")
-        columns = (np.array(message[name], dtype=np.float64) for name in ("scores", "human"))
+        columns = (np.frombuffer(bytearray.fromhex(message[name])) for name in ("scores", "human"))
         return {"ok": True, "value": scoring.measured(guard.call(self.statistic, *columns))}
 
     def observe(self, message: dict[str, Any]) -> dict[str, Any]:

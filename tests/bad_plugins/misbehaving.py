@@ -176,8 +176,8 @@ BROKEN = (  # all are left out with a warning
     Plugin("hook-raises", "raises in a hook", 0, "RuntimeError: no rewards today", HOOK + "raise RuntimeError('no rewards today')\n"),
     Plugin("hook-none", "returns None from a hook", 0, "rmbench_rewards gave None, expected a list of Reward", HOOK + "pass\n"),
     Plugin("hook-text", "gives a string for a reward", 0, "rmbench_rewards gave str, expected Reward", HOOK + "return ['a']\n"),
-    Plugin("name-path", "calls a reward `../x`", 0, "reward '../x'", HOOK + "return [Reward(name='../x', version=1, build=list)]\n"),
-    Plugin("name-lines", "calls a reward by two lines", 0, "reward 'a\\nb'", HOOK + "return [Reward(name='a\\nb', version=1, build=list)]\n"),
+    Plugin("name-path", "calls a reward `../x`", 0, "reward name '../x'", HOOK + "return [Reward(name='../x', version=1, build=list)]\n"),
+    Plugin("name-lines", "calls a reward by two lines", 0, "reward name 'a\\nb'", HOOK + "return [Reward(name='a\\nb', version=1, build=list)]\n"),
     Plugin("name-twice", "gives a name twice", 0, "rmbench_rewards gave a name twice: a, a", HOOK + "return [Reward(name='a', version=1, build=list)] * 2\n"),
 )  # fmt: skip
 RUDE = (  # all are used, with a warning or without
@@ -199,12 +199,14 @@ METRICS = (
     metric("metric-exits", "a metric calls os._exit(0)", "the process exited with 0", "os._exit(0)"),
     metric("metric-hangs", "a metric hangs", "no answer within 2 s", "time.sleep(600)"),
     metric("metric-late", "a metric raises on its third call", "IndexError", "CALLS.append(0); return 0.5 if len(CALLS) < 3 else CALLS[9]"),
-    metric("metric-writes", "a metric writes into its columns, and gives nan", "", "scores[:] = 0; return float('nan')"),
+    metric("metric-nan", "a metric gives nan", "", "return float('nan')"),
+    metric("metric-writes", "a metric sorts its columns in place", "", "scores.sort(); return len(scores) / 4"),
 )  # fmt: skip
 OBSERVERS = (
     observer("observer-raises", "an observer raises", "rmbench_run_finished failed: RuntimeError: no upload", "raise RuntimeError('no upload')"),
     observer("observer-exits", "an observer exits", "rmbench_run_finished failed: SystemExit: 0", "sys.exit(0)"),
     observer("observer-dies", "an observer calls os._exit(0)", "rmbench_run_finished failed: the process exited with 0", "os._exit(0)"),
     observer("observer-hangs", "an observer hangs", "rmbench_run_finished failed: no answer within 2 s", "time.sleep(600)"),
+    observer("observer-prints", "an observer prints", "", "print('noise', run.manifest['status'], len(run.rows))"),
 )  # fmt: skip
 PLUGINS = (*BROKEN, *RUDE, *METRICS, *OBSERVERS)
