@@ -191,6 +191,8 @@ class Worker:
             return wire.decode(lambda size: self._exactly(back, size, deadline))
         except EOFError as error:
             raise Failed("died", self._obituary(child)) from error
+        except ValueError as error:  # it wrote to a file descriptor that is not its own
+            raise Failed("died", f"the process answered with what is no message ({error})") from error
 
     def _exactly(self, back: int, size: int, deadline: float | None) -> bytes:
         parts = []

@@ -173,3 +173,24 @@ def runs(process):
         return Path(f"/proc/{process}/stat").read_text(encoding="utf-8").rpartition(")")[2].split()[0] != "Z"
     except FileNotFoundError:
         return False
+
+
+GARBLED = """
+import os
+
+def garbled(batch):
+    for number in range(3, 10):
+        try:
+            os.write(number, b"\\xff" * 64)
+        except OSError:
+            pass
+    return [1.0] * len(batch)
+"""
+
+
+def test_one_that_writes_into_our_pipe_loses_its_rows_only(tmp_path):
+    (tmp_path / "own.py").write_text(GARBLED, encoding="utf-8")
+    line = '{"prompt": "p", "response": "r"}\n'
+    done = rmbench("score", "-r", "own.py:garbled", "--timeout", 5, cwd=tmp_path, stdin=line)
+    assert done.returncode == 1
+    assert json.loads(done.stdout)["reason"].startswith("died: the process answered with what is no message")

@@ -26,7 +26,7 @@ from fakes import distribution, jsonl, reward_code, rmbench, rows  # noqa: E402
 from rmbench.report.escape import markdown  # noqa: E402
 
 VERSION = "1.2"
-PROCESSES = 2
+PROCESSES = 3
 WAIT, PATIENCE = 2, 60  # seconds per batch: where something hangs, and elsewhere
 LONGEST = 400  # characters of a message on the page
 SECTIONS = (
@@ -79,7 +79,7 @@ def outcome(one: misbehaving.Misbehaving | misbehaving.Plugin | None) -> Outcome
             distribution(home, each.name, each.source, version=VERSION, entry=each.entry, requires=each.requires)
         words = ["run", "--task", jsonl(home / "cats.jsonl", rows()), "--reward", "good", "--out", home / "run"]
         words += ["--reward", one.name] if reward else []
-        hangs = one is not None and "no answer within" in one.says
+        hangs = one is not None and ("no answer within" in one.says or one.name.startswith("hangs"))
         done = rmbench(*words, "--timeout", WAIT if hangs else PATIENCE, path=home, cwd=home)
         said = done.stderr.replace(str(home / "run"), "RUN").replace(f"{home}/", "").replace(f"{TESTS.parent}/", "")
         return Outcome(done.returncode, said, good_of(home / "run"))

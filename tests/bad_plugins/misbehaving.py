@@ -75,6 +75,7 @@ REWARDS = (
     unusable("build_exits", "calls sys.exit(0) while it is built", "it could not be built: SystemExit: 0"),
     unusable("build_spins", "never returns from build", "it could not be built: no answer within 2 s", alone=True),
     unusable("builds_nothing", "builds no scorer", "build() returned NoneType"),
+    unusable("takes_nothing", "has a scorer without an argument", "takes 0 positional arguments but 1 was given"),
     faulty("non_finite", "returns nan, inf, 1e400 and a float16 overflow", "non-finite: -inf"),
     faulty("non_finite_tensor", "returns a tensor with a nan", "non-finite: nan", slow=True),
     faulty("depends_on_neighbours", "scores by the size of the batch", "canary alone"),

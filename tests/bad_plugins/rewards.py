@@ -427,6 +427,11 @@ def builds_nothing():
     pass
 
 
+@reward
+def takes_nothing():
+    return [1.0]
+
+
 @builder
 def needs_an_option(path):
     return good
