@@ -97,7 +97,7 @@ class Inline:
 
     def close(self) -> list[str]:
         """Close the scorer."""
-        return scoring.close(self.scorer)
+        return scoring.closed(self.scorer)
 
 
 class Worker:

@@ -79,13 +79,18 @@ def measures(scorer: object) -> dict[str, float]:
         return {}
 
 
-def close(scorer: object) -> list[str]:
-    """Call the scorer's ``close()`` where it has one; return what went wrong, in words."""
+def close(scorer: object) -> None:
+    """Call the scorer's ``close()`` where it has one; what it raises becomes ``guard.Foreign``."""
     if isinstance(scorer, Closable):
-        try:
-            guard.call(scorer.close)
-        except guard.Foreign as error:
-            return [f"close() raised {error}"]
+        guard.call(scorer.close)
+
+
+def closed(scorer: object) -> list[str]:
+    """Close the scorer; return what went wrong, in words."""
+    try:
+        close(scorer)
+    except guard.Foreign as error:
+        return [f"close() raised {error}"]
     return []
 
 

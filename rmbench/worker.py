@@ -117,7 +117,7 @@ class Session:
 
     def close(self) -> dict[str, Any]:
         """Close the scorer; tell which threads keep this process from ending."""
-        notes = scoring.close(self.scorer)
+        notes = scoring.closed(self.scorer)
         threads = [thread.name for thread in threading.enumerate() if not thread.daemon]
         return {"notes": notes, "threads": [guard.plain(name) for name in threads if name != "MainThread"]}
 
