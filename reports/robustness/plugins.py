@@ -96,7 +96,7 @@ def beside(one: misbehaving.Plugin) -> list[misbehaving.Plugin]:
 def good_of(run: Path) -> tuple[bytes, str] | None:
     """Return the good reward's rows as bytes and its numbers as text, but those of the metrics that misbehave."""
     part = next(run.glob("scores/*/good/part-00000.parquet"), None)
-    if part is None:
+    if part is None or not (run / "results.json").is_file():
         return None
     own = {one.name for one in misbehaving.METRICS}
     results = json.loads((run / "results.json").read_text(encoding="utf-8"))["results"]
