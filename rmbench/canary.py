@@ -13,7 +13,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
     from rmbench.api import Batch, Task
-    from rmbench.process import Seat
     from rmbench.scoring import Scores, Values
     from rmbench.source import Part
 
@@ -61,18 +60,18 @@ def _deviation(first: Values, again: Values, allowed: float) -> tuple[float, str
 
 
 def run(
-    seat: Seat, rows: Batch, *, whole: bool, allowed: float = TOLERANCE
+    score: Callable[[Batch], Scores], rows: Batch, *, whole: bool, allowed: float = TOLERANCE
 ) -> dict[str, tuple[float | None, str | None]]:
     """Return, by canary, the largest difference and the failure in words (None: passed)."""
     if not len(rows):
         return dict.fromkeys(("shuffled", "alone", "twice"), (0.0, None))
     try:
-        base = seat.score(rows).values
+        base = score(rows).values
     except Failed as error:
         return dict.fromkeys(("shuffled", "alone", "twice"), (None, f"could not be scored: {error}"))
     outcome: dict[str, tuple[float | None, str | None]] = {}
     for name, calls in _orders(units_of(rows, whole=whole), whole=whole).items():
-        outcome[name] = _compare(seat.score, rows, base, calls, allowed)
+        outcome[name] = _compare(score, rows, base, calls, allowed)
     return outcome
 
 

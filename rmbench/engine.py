@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Protocol
 
 from rmbench import canary, invariance, parts
-from rmbench.halving import Ledger, join, score_rows, with_scores
+from rmbench.halving import Ledger, join, score_rows, with_scores, within_memory
 from rmbench.process import Broken, Inline, Process, Stopped
 from rmbench.source import batch, batches
 from rmbench.store import append, folder_name
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
-    from rmbench.api import Runtime
+    from rmbench.api import Batch, Runtime
     from rmbench.process import Seat
     from rmbench.rewards import Chosen
     from rmbench.scoring import Scores
@@ -152,7 +152,7 @@ class Engine:
             if peak := chair.peak:
                 self.outcome.peaks[chosen.name] = peak
             self.outcome.measures[chosen.name] = chair.measures
-            chair.close()
+            chair.notes.update(chair.close())
             self._report(chosen, ledger, chair.notes)
 
     def _report(self, chosen: Chosen, ledger: Ledger, notes: set[str]) -> None:
@@ -218,7 +218,7 @@ class Engine:
         rows = with_scores(rows, {n: c[: len(rows)] for n, c in self._used(chair.chosen, source, first).items()})
         half = invariance.precision(chair.chosen, self.runtime) in invariance.HALVES
         allowed = canary.HALF if half else canary.TOLERANCE
-        data = canary.to_bytes(canary.run(chair.seat(), rows, whole=whole, allowed=allowed))
+        data = canary.to_bytes(canary.run(chair.score, rows, whole=whole, allowed=allowed))
         self._commit(name, lambda: data, 0)
 
     def _invariance(self, chair: Chair, source: Source, count: int) -> None:
@@ -232,7 +232,7 @@ class Engine:
         taken = invariance.selected(rows.groups, count, self.runtime.seed)
         every = [s for p in source.parts() for s in self._stored(folder, p.index)]
         self.outcome.invariance[chosen.name, task] = invariance.check(
-            chair.seat().score, rows.take(taken), [stored[row] for row in taken], invariance.spread(every),
+            chair.score, rows.take(taken), [stored[row] for row in taken], invariance.spread(every),
             whole=chosen.reward.scope == "sample",
             allowed=invariance.tolerance(invariance.precision(chosen, self.runtime), every),
         )  # fmt: skip
@@ -280,7 +280,12 @@ class Chair:
         """What the reward tells of its work, nothing where it has no process of its own."""
         return self._seat.measures if isinstance(self._seat, Process) else {}
 
-    def close(self) -> None:
-        """Give the seat back."""
-        if self._seat is not None:
-            self._seat.close()
+    def score(self, rows: Batch) -> Scores:
+        """Score a batch at once, or as much of it at once as memory holds."""
+        scores = within_memory(self.seat(), rows, whole=self.chosen.reward.scope == "sample")
+        self.notes.update(scores.notes)
+        return scores
+
+    def close(self) -> list[str]:
+        """Give the seat back; return what the user should know of that."""
+        return [] if self._seat is None else self._seat.close()

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import random
 import re
 import sys
 import warnings
@@ -11,6 +10,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from rmbench import traces
 from rmbench.errors import RMBenchError
 
 if TYPE_CHECKING:
@@ -25,6 +25,7 @@ ACTING = re.compile(
     "\ud800-\udfff\ufeff\uffa0\ufff9-\ufffb\U00013430-\U0001343f\U0001bca0-\U0001bca3\U0001d173-\U0001d17a"
     "\U000e0000-\U000e0fff]"
 )
+MEMORY = ("MemoryError", "OutOfMemoryError")  # the second is torch's
 
 
 class Foreign(Exception):
@@ -38,11 +39,19 @@ class Foreign(Exception):
         self.traceback = "".join(traceback.format_exception(error))
         super().__init__(f"{self.kind}: {self.message}" if self.message else self.kind)
 
+    @property
+    def memory(self) -> bool:
+        """Whether there was too little memory for what it was given."""
+        return self.kind in MEMORY
+
 
 def _words(error: BaseException) -> str:
     """Return what an error says, in one line: the help of ours in brackets."""
     if not isinstance(error, RMBenchError):
-        return str(error)
+        try:
+            return str(error)
+        except Exception as other:  # noqa: BLE001 - its __str__ is other people's code too
+            return f"(its message cannot be read: {type(other).__name__})"
     place = f"{error.where}: " if error.where else ""
     return f"{place}{error.what}" + (f" ({error.help})" if error.help else "")
 
@@ -91,52 +100,11 @@ class Watch:
     notes: list[str] = field(default_factory=list)
 
 
-def _numpy_state() -> Any:
-    numpy = sys.modules.get("numpy")
-    return None if numpy is None else numpy.random.get_state(legacy=True)
-
-
-def _same_numpy(before: Any, after: Any) -> bool:
-    return before is None or (before[2:] == after[2:] and bool((before[1] == after[1]).all()))
-
-
-def _torch_state() -> Any:
-    torch = sys.modules.get("torch")
-    return None if torch is None else torch.random.get_rng_state()
-
-
 @contextmanager
 def watch() -> Iterator[Watch]:
-    """Notice, undo and report changes of the RNGs, the working directory and the environment."""
+    """Undo and note what a call changes of its process, and note the warnings that it gives."""
     seen = Watch()
-    rng, numpy_rng, torch_rng = random.getstate(), _numpy_state(), _torch_state()
-    folder, environment = os.getcwd(), dict(os.environ)  # noqa: PTH109 - a plain string to restore
-    with warnings.catch_warnings(record=True) as caught:
+    with warnings.catch_warnings(record=True) as caught, traces.undone((*traces.STATE, traces.OWN_PATH)) as changed:
         warnings.simplefilter("always")
-        try:
-            yield seen
-        finally:
-            _restore(seen, (rng, numpy_rng, torch_rng), folder, environment)
-    seen.notes += sorted({plain(f"{w.category.__name__}: {w.message}")[:MESSAGE_LIMIT] for w in caught})
-
-
-def _restore(seen: Watch, states: tuple[Any, Any, Any], folder: str, environment: dict[str, str]) -> None:
-    """Undo and note what a call changed, whether it returned or raised."""
-    rng, numpy_rng, torch_rng = states
-    if random.getstate() != rng:
-        random.setstate(rng)
-        seen.notes.append("changed the state of Python's random module (restored)")
-    if numpy_rng is not None and not _same_numpy(numpy_rng, _numpy_state()):
-        sys.modules["numpy"].random.set_state(numpy_rng)
-        seen.notes.append("changed the state of numpy.random (restored)")
-    if torch_rng is not None and not bool((torch_rng == _torch_state()).all()):
-        sys.modules["torch"].random.set_rng_state(torch_rng)
-        seen.notes.append("changed the state of torch's random generator (restored)")
-    if os.getcwd() != folder:  # noqa: PTH109 - as above
-        os.chdir(folder)
-        seen.notes.append("changed the working directory (restored)")
-    if dict(os.environ) != environment:
-        changed = sorted(k for k in {*environment, *os.environ} if environment.get(k) != os.environ.get(k))
-        os.environ.clear()
-        os.environ.update(environment)
-        seen.notes.append(f"changed the environment ({', '.join(changed)[:200]}; restored)")
+        yield seen
+    seen.notes += [*changed, *sorted({plain(f"{w.category.__name__}: {w.message}")[:MESSAGE_LIMIT] for w in caught})]

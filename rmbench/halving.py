@@ -85,15 +85,31 @@ def _after_failure(seat: Seat, rows: Batch, ledger: Ledger, failure: Failed, *, 
         if not ledger.scored and ledger.lost >= LOST_BEFORE_BROKEN:
             raise Broken(f"it failed on every row tried ({failure.kind}: {failure})", failure.traceback)
         return fill(len(rows), f"{failure.kind}: {failure}")
-    if failure.kind == "timeout" and not ledger.scored:
+    if failure.memory:
+        ledger.notes.add("ran out of memory on a batch (scored in smaller ones)")
+    if failure.kind in ("timeout", "died") and not ledger.scored:
         _probe(seat, rows, [units[0], units[len(units) // 2], units[-1]], ledger)
+    return join([score_rows(seat, half, ledger, whole=whole) for half in _halves(rows, units)])
+
+
+def _halves(rows: Batch, units: list[list[int]]) -> list[Batch]:
     middle = len(units) // 2
-    halves = ([row for unit in some for row in unit] for some in (units[:middle], units[middle:]))
-    return join([score_rows(seat, rows.take(half), ledger, whole=whole) for half in halves])
+    return [rows.take([row for unit in some for row in unit]) for some in (units[:middle], units[middle:])]
+
+
+def within_memory(seat: Seat, rows: Batch, *, whole: bool) -> Scores:
+    """Score a batch as the seat does; where memory does not hold it, in halves."""
+    try:
+        return seat.score(rows)
+    except Failed as error:
+        units = canary.units_of(rows, whole=whole)
+        if not error.memory or len(units) == 1:
+            raise
+    return join([within_memory(seat, half, whole=whole) for half in _halves(rows, units)])
 
 
 def _probe(seat: Seat, rows: Batch, units: list[list[int]], ledger: Ledger) -> None:
-    """After a first timeout, see whether the reward can score any row at all before halving."""
+    """After a first timeout or death, see whether the reward can score any row at all before halving."""
     last: Failed | None = None
     for unit in units:
         try:

@@ -57,4 +57,4 @@ def rmbench_metrics() -> Iterable[Metric]:
 
 @hookspec
 def rmbench_run_finished(run: Run) -> None:
-    """Observe a finished run (upload, notify). Called after results.json is written; changes nothing."""
+    """Observe a finished run (upload, notify). Called after results.json is written, in a process of its own."""

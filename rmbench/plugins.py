@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 import os
+import re
 import time
 from dataclasses import dataclass, field
 from importlib.metadata import entry_points
@@ -11,11 +12,12 @@ from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 import pluggy
 
-from rmbench import guard, hookspecs
+from rmbench import guard, hookspecs, traces
 from rmbench.api import NAME, Metric, Reward, Task
 from rmbench.errors import InputError, PluginError, did_you_mean
 from rmbench.judged import RewardModel
 from rmbench.policy import Policy, Trainer
+from rmbench.version import __version__
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -75,7 +77,7 @@ class Catalog:
     tasks: dict[str, list[Provided[Task]]] = field(default_factory=dict)
     metrics: dict[str, list[Provided[Metric]]] = field(default_factory=dict)
     warnings: list[str] = field(default_factory=list)
-    modules: list[Any] = field(default_factory=list)
+    observers: list[Plugin] = field(default_factory=list)
 
     def table(self, what: str) -> dict[str, list[Provided[Any]]]:
         """Return the mapping of one kind: reward, reward-model, policy, trainer, task or metric."""
@@ -138,20 +140,39 @@ def _record(point: EntryPoint, seconds: float = 0.0, error: guard.Foreign | str 
         distribution=dist.name if dist else "unknown",
         version=dist.version if dist else "unknown",
         seconds=seconds,
-        reason=None if error is None else str(error),
+        reason=None if error is None else f"{error}{_release(point, error)}",
         traceback=error.traceback if isinstance(error, guard.Foreign) else "",
     )
 
 
-def _collect(module: Any) -> dict[str, list[Any]]:
-    """Register a module in a manager of its own, check its hooks and return what they give."""
+def _release(point: EntryPoint, error: guard.Foreign | str) -> str:
+    """Return which release of rmbench a plugin asks for, where its error may come of that."""
+    if not isinstance(error, guard.Foreign) or point.dist is None:
+        return ""
+    if error.kind != "PluginValidationError" and "rmbench" not in error.message:
+        return ""
+    asked = [one for one in point.dist.requires or () if re.match(r"rmbench(?![\w.-])", one)]
+    return f" (it requires {guard.plain(asked[0])}; this is rmbench {__version__})" if asked else ""
+
+
+def _managed(module: Any) -> pluggy.PluginManager:
+    """Register a module in a manager of its own and check its hooks."""
     manager = pluggy.PluginManager(hookspecs.PROJECT)
     manager.add_hookspecs(hookspecs)
     manager.register(module)
     manager.check_pending()
+    return manager
+
+
+def _collect(manager: pluggy.PluginManager) -> dict[str, list[Any]]:
+    """Return what the hooks of a module give."""
     given: dict[str, list[Any]] = {}
     for hook, (what, kind) in GIVES.items():
-        values = [value for some in manager.subset_hook_caller(hook, [])() for value in some]
+        caller = manager.subset_hook_caller(hook, [])
+        answers = caller()
+        if len(answers) < len(caller.get_hookimpls()):  # pluggy leaves None out
+            raise TypeError(f"{hook} gave None, expected a list of {kind.__name__}")
+        values = [value for some in answers for value in some]
         for value in values:
             if not isinstance(value, kind):
                 raise TypeError(f"{hook} gave {type(value).__name__}, expected {kind.__name__}")
@@ -191,8 +212,9 @@ def _points() -> list[EntryPoint]:
 def _load_one(point: EntryPoint, catalog: Catalog) -> None:
     start = time.perf_counter()
     try:
-        module = guard.call(point.load)
-        given = guard.call(_collect, module)
+        with traces.undone((*traces.STATE, traces.PATH)) as changed:
+            manager = guard.call(_managed, guard.call(point.load))
+            given = guard.call(_collect, manager)
     except guard.Foreign as error:
         plugin = _record(point, time.perf_counter() - start, error)
         catalog.plugins.append(plugin)
@@ -200,7 +222,8 @@ def _load_one(point: EntryPoint, catalog: Catalog) -> None:
         return
     plugin = _record(point, time.perf_counter() - start)
     catalog.plugins.append(plugin)
-    catalog.modules.append(module)
+    catalog.warnings += [f"{plugin}: importing it {note}" for note in changed]
+    catalog.observers += [plugin] if manager.hook.rmbench_run_finished.get_hookimpls() else []
     for what, values in given.items():
         for value in values:
             catalog.table(what).setdefault(value.name, []).append(Provided(value, plugin))
@@ -235,29 +258,24 @@ def load() -> Catalog:
     return catalog
 
 
-def load_value(distribution: str, plugin: str, what: str, name: str) -> Any:
-    """Import the one plugin ``distribution:plugin`` and return what it gives of this kind and name, as workers do."""
+def _installed(distribution: str, plugin: str, wanted: str) -> EntryPoint:
+    """Return the entry point of ``distribution:plugin``, as workers find it again."""
     for point in _points():
         if point.name == plugin and point.dist is not None and point.dist.name == distribution:
-            for value in guard.call(_collect, guard.call(point.load))[what]:
-                if value.name == name:
-                    return value
-            raise PluginError(f"plugin {distribution}:{plugin} no longer gives a {what} {name!r}", help="reinstall it")
-    raise PluginError(
-        f"no plugin {distribution}:{plugin} is installed, which gives the {what} {name!r}", help="install it"
-    )
+            return point
+    raise PluginError(f"no plugin {distribution}:{plugin} is installed, which gives {wanted}", help="install it")
 
 
-def observe(catalog: Catalog, run: Any) -> list[str]:
-    """Call ``rmbench_run_finished(run)`` of every plugin; return a warning for each that failed."""
-    warnings = []
-    for module in catalog.modules:
-        manager = pluggy.PluginManager(hookspecs.PROJECT)
-        manager.add_hookspecs(hookspecs)
-        manager.register(module)
-        try:
-            with guard.stdout_to_stderr():
-                guard.call(manager.hook.rmbench_run_finished, run=run)
-        except guard.Foreign as error:
-            warnings.append(f"plugin {module.__name__}: rmbench_run_finished failed: {error}")
-    return warnings
+def load_value(distribution: str, plugin: str, what: str, name: str) -> Any:
+    """Import the one plugin ``distribution:plugin`` and return what it gives of this kind and name, as workers do."""
+    point = _installed(distribution, plugin, f"the {what} {name!r}")
+    for value in guard.call(_collect, guard.call(_managed, guard.call(point.load)))[what]:
+        if value.name == name:
+            return value
+    raise PluginError(f"plugin {distribution}:{plugin} no longer gives a {what} {name!r}", help="reinstall it")
+
+
+def observe(distribution: str, plugin: str, run: Any) -> None:
+    """Import the one plugin ``distribution:plugin`` and call its ``rmbench_run_finished(run)``, as workers do."""
+    manager = guard.call(_managed, guard.call(_installed(distribution, plugin, "an observer").load))
+    guard.call(manager.hook.rmbench_run_finished, run=run)

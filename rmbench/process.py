@@ -35,12 +35,13 @@ GRACE = 2.0
 
 
 class Failed(Exception):
-    """The rows of a call could not be scored: ``kind`` is raised, timeout, or died."""
+    """The rows of a call could not be scored: ``kind`` is raised, timeout, or died; ``memory``: too little of it."""
 
-    def __init__(self, kind: str, message: str, traceback: str = "") -> None:
+    def __init__(self, kind: str, message: str, traceback: str = "", *, memory: bool = False) -> None:
         super().__init__(message)
         self.kind = kind
         self.traceback = traceback
+        self.memory = memory
 
 
 class Broken(Exception):
@@ -60,14 +61,16 @@ class Stopped(Exception):
 
 
 class Seat(Protocol):
-    """Where a reward scores: a process, or this one."""
+    """Where a reward scores: a process, or this one; ``notes`` are those of building it."""
+
+    notes: list[str]
 
     def score(self, batch: Batch) -> Scores:
         """Score a batch, or raise Failed, Broken or Stopped."""
         ...
 
-    def close(self) -> None:
-        """Give everything back."""
+    def close(self) -> list[str]:
+        """Give everything back; return what the user should know of that."""
         ...
 
 
@@ -75,6 +78,7 @@ class Inline:
     """Score in this process: for callables given in Python."""
 
     def __init__(self, chosen: Chosen, runtime: Runtime) -> None:
+        self.notes: list[str] = []
         try:
             self.scorer = scoring.build(chosen.reward, chosen.options, runtime)
         except guard.Foreign as error:
@@ -87,13 +91,13 @@ class Inline:
         try:
             return scoring.score(self.scorer, batch)
         except guard.Foreign as error:
-            raise Failed("raised", str(error), error.traceback) from error
+            raise Failed("raised", str(error), error.traceback, memory=error.memory) from error
         except scoring.Contract as error:
             raise Broken(str(error)) from error
 
-    def close(self) -> None:
+    def close(self) -> list[str]:
         """Close the scorer."""
-        scoring.close(self.scorer)
+        return scoring.closed(self.scorer)
 
 
 class Worker:
@@ -130,9 +134,9 @@ class Worker:
 
     def _drain(self, child: subprocess.Popen[bytes]) -> None:
         """Keep what the worker prints: the first 10 MB in the log, the last words for the error."""
-        written = 0
         if child.stderr is None:
             return
+        written = self.log.stat().st_size if self.log is not None and self.log.is_file() else 0
         while block := self._block(child.stderr.fileno()):
             self.tail = (self.tail + block)[-2000:]
             if self.log is not None and written < LOG_LIMIT:
@@ -176,7 +180,7 @@ class Worker:
             while frame:
                 self._wait([], [out], deadline)
                 frame = frame[os.write(out, frame) :]
-        except BrokenPipeError as error:
+        except (BrokenPipeError, EOFError) as error:
             raise Failed("died", self._obituary(child)) from error
 
     def receive(self, deadline: float | None = None) -> Any:
@@ -187,6 +191,8 @@ class Worker:
             return wire.decode(lambda size: self._exactly(back, size, deadline))
         except EOFError as error:
             raise Failed("died", self._obituary(child)) from error
+        except ValueError as error:  # it wrote to a file descriptor that is not its own
+            raise Failed("died", f"the process answered with what is no message ({error})") from error
 
     def _exactly(self, back: int, size: int, deadline: float | None) -> bytes:
         parts = []
@@ -203,9 +209,12 @@ class Worker:
         while True:
             if self.stop.is_set():
                 raise Stopped
-            ready = select.select(reads, writes, [], POLL)
+            gone = self.child is not None and self.child.poll() is not None
+            ready = select.select(reads, writes, [], 0 if gone else POLL)
             if ready[0] or ready[1]:
                 return
+            if gone:  # what it has forked may hold the pipe open
+                raise EOFError
             if deadline is not None and time.monotonic() > deadline:
                 raise Failed("timeout", f"no answer within {self.timeout:g} s")
 
@@ -240,16 +249,39 @@ class Worker:
                 with contextlib.suppress(OSError):
                     pipe.close()
 
-    def close(self) -> None:
-        """Ask the worker to close, wait a moment, then kill what is left of its group."""
-        child = self.child
-        if child is not None and child.stdin is not None:
-            with contextlib.suppress(OSError):
-                os.set_blocking(child.stdin.fileno(), True)
-                os.write(child.stdin.fileno(), wire.encode({"op": "close"}))
-            with contextlib.suppress(subprocess.TimeoutExpired):
-                child.wait(GRACE)
-        self.kill()
+    def close(self) -> list[str]:
+        """Ask the worker to close, wait a moment, then kill what is left of its group.
+
+        Returns:
+            What close() raised, and what went on after it.
+        """
+        if self.child is None:
+            return []
+        try:
+            self.send({"op": "close"}, time.monotonic() + GRACE)
+            reply = self.receive(time.monotonic() + GRACE)
+            return [*reply["notes"], *self._left(self.child, reply["threads"])]
+        except Failed as error:
+            took = f"did not return within {GRACE:g} s (killed)"
+            return [f"close() {took if error.kind == 'timeout' else f'failed: {error}'}"]
+        except Stopped:
+            return []
+        finally:
+            self.kill()
+
+    def _left(self, child: subprocess.Popen[bytes], threads: list[str]) -> list[str]:
+        """Return what still runs a moment after the worker has closed; ``threads`` then ran."""
+        try:
+            child.wait(GRACE)
+        except subprocess.TimeoutExpired:  # without threads it is torch, or a busy machine
+            return [f"left threads running: {', '.join(threads)[:200]} (killed)"] if threads else []
+        until = time.monotonic() + POLL
+        with contextlib.suppress(ProcessLookupError, PermissionError):
+            while time.monotonic() < until:
+                os.killpg(child.pid, 0)
+                time.sleep(POLL / 10)
+            return ["left processes running (killed)"]
+        return []
 
 
 class Process:
@@ -309,15 +341,14 @@ class Process:
             return Scores(reply["values"], reply["reasons"], reply["parts"], [*reply["notes"], *printed])
         if reply["error"] == "contract":
             raise Broken(reply["message"])
-        raise Failed("raised", reply["message"], reply["traceback"])
+        raise Failed("raised", reply["message"], reply["traceback"], memory=reply["memory"])
 
     def _kill(self) -> None:
         worker, self.worker = self.worker, None
         if worker is not None:
             worker.kill()
 
-    def close(self) -> None:
+    def close(self) -> list[str]:
         """Ask the worker to close, wait a moment, then kill what is left of its group."""
         worker, self.worker = self.worker, None
-        if worker is not None:
-            worker.close()
+        return [] if worker is None else worker.close()

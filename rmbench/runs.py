@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from rmbench import fitting, optimising, plugins, suite, training_checks
+from rmbench import aside, fitting, optimising, plugins, suite, training_checks
 from rmbench.api import Result, Runtime
 from rmbench.datafile import stem
 from rmbench.errors import RMBenchError, RunFolderError
@@ -250,10 +250,9 @@ def _fit_and_score(
         with contextlib.suppress(RMBenchError):  # the disk may be what failed
             folder.write_manifest({**manifest, "status": "interrupted", "finished": now()})
         raise
-    run = Run(folder.path)
-    for warning in plugins.observe(catalog, run):
+    for warning in aside.observe(catalog, folder.path, timeout=plan.timeout, stop=stop):
         progress.warn(warning)
-    return run
+    return Run(folder.path)
 
 
 def _finish(
@@ -264,11 +263,10 @@ def _finish(
     from rmbench.studies.compute import compute
 
     outcome, progress = told
-    statistics = {
-        name: given[0].value for name, given in catalog.metrics.items() if given[0].value.statistic is not None
-    }
-    results, problems = compute(folder, manifest, statistics, lambda task: progress.stage(f"computing {task}"))
-    manifest["problems"] = [*problems, *varying(outcome)]
+    with aside.statistics(catalog, timeout=plan.timeout, logs=folder.path / "logs") as own:
+        results, problems = compute(folder, manifest, own.metrics, lambda task: progress.stage(f"computing {task}"))
+        results, failed = own.settled(results)
+    manifest["problems"] = [*problems, *failed, *varying(outcome)]
     write_whole(folder.path / "results.json", to_json(about(manifest), results))
     write_whole(folder.path / "measurements.json", to_json(about(manifest), measured(folder.path, outcome, plan)))
     folder.sweep()

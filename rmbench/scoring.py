@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from rmbench.api import Batch, Reward, Runtime
 
 Values = list[float | None]
+LONGEST_NAME = 100
 
 
 class Contract(Exception):
@@ -79,9 +80,18 @@ def measures(scorer: object) -> dict[str, float]:
 
 
 def close(scorer: object) -> None:
-    """Call the scorer's ``close()`` where it has one."""
+    """Call the scorer's ``close()`` where it has one; what it raises becomes ``guard.Foreign``."""
     if isinstance(scorer, Closable):
         guard.call(scorer.close)
+
+
+def closed(scorer: object) -> list[str]:
+    """Close the scorer; return what went wrong, in words."""
+    try:
+        close(scorer)
+    except guard.Foreign as error:
+        return [f"close() raised {error}"]
+    return []
 
 
 def _listed(output: Any, what: str) -> list[Any]:
@@ -92,6 +102,8 @@ def _listed(output: Any, what: str) -> list[Any]:
             raise Contract(f"{what} is a tensor of shape {tuple(output.shape)}, expected one number per row")
         if output.dtype == torch.bool:
             raise Contract(f"{what} is a tensor of booleans, expected numbers")
+        if output.requires_grad:
+            raise Contract(f"{what} is a tensor that requires grad, expected numbers: score under torch.no_grad()")
         values: list[Any] = output.detach().cpu().tolist()
         return values
     if numpy is not None and isinstance(output, numpy.ndarray):
@@ -114,7 +126,17 @@ def _number(value: Any, what: str) -> float | None:
             return float(value)
         except OverflowError:
             return math.inf
-    raise Contract(f"{what} holds {type(value).__name__}, expected a number or None")
+    raise Contract(f"{what} holds {guard.plain(type(value).__name__)}, expected a number or None")
+
+
+def measured(value: Any) -> float | None:
+    """Return what a metric gave as a finite number, None where it is undefined.
+
+    Raises:
+        Contract: it is no number.
+    """
+    number = _number(value, "the statistic")
+    return number if number is not None and math.isfinite(number) else None
 
 
 def _why_unscored(number: float | None) -> str | None:
@@ -127,7 +149,7 @@ def _why_unscored(number: float | None) -> str | None:
 
 def _word_of(missing: NoScore) -> str:
     reason = missing.reason.strip() if isinstance(missing.reason, str) else ""
-    return guard.plain(reason) or "the reward gave no reason"
+    return guard.plain(reason)[: guard.MESSAGE_LIMIT] or "the reward gave no reason"
 
 
 def _column(output: Any, rows: int, what: str) -> tuple[Values, list[str | None]]:
@@ -144,6 +166,12 @@ def _column(output: Any, rows: int, what: str) -> tuple[Values, list[str | None]
     return values, reasons
 
 
+def _part_name(name: object) -> str:
+    if isinstance(name, str) and 0 < len(name) <= LONGEST_NAME and name.isprintable():
+        return name
+    raise Contract(f"a column is called {repr(name)[:LONGEST_NAME]}, expected 1 to {LONGEST_NAME} printable characters")
+
+
 def check(output: Any, rows: int) -> Scores:
     """Hold a scorer's output to its contract: exactly one finite number or None per row.
 
@@ -155,7 +183,7 @@ def check(output: Any, rows: int) -> Scores:
             raise Contract(f"the mapping has no column 'score' (it has {', '.join(map(str, output))})")
         values, reasons = _column(output["score"], rows, "column 'score'")
         parts = {
-            str(name): _column(column, rows, f"column {name!r}")[0]
+            _part_name(name): _column(column, rows, f"column {name!r}")[0]
             for name, column in output.items()
             if name != "score"
         }
@@ -172,6 +200,12 @@ def score(scorer: Callable[[Batch], Any], batch: Batch) -> Scores:
         Contract: it returned something else than one score per row.
     """
     with guard.watch() as seen:
-        scores = check(guard.call(scorer, batch), len(batch))
+        output = guard.call(scorer, batch)
+        try:
+            scores = check(output, len(batch))
+        except Contract:
+            raise
+        except Exception as error:  # a list of their own making
+            raise Contract(f"the result cannot be read: {guard.Foreign(error)}") from error
     scores.notes = seen.notes
     return scores

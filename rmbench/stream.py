@@ -69,6 +69,7 @@ class Scorer:
                 if inline
                 else Process(one, self.runtime, timeout=self.timeout, stop=self.stop, log=None)
             )
+            self.ledgers[one.name].notes.update(self.seats[one.name].notes)
         return self.seats[one.name]
 
     def score(self, rows: Batch) -> Scores:
@@ -137,8 +138,8 @@ class Scorer:
 
     def close(self) -> None:
         """Give the workers back."""
-        for seat in self.seats.values():
-            seat.close()
+        for name, seat in self.seats.items():
+            self.ledgers[name].notes.update(seat.close())
 
 
 def _taken(original: Mapping[str, Any]) -> frozenset[str]:

@@ -1,7 +1,8 @@
 """Score batches for the driver in a process of its own: ``python -m rmbench.worker``.
 
 The driver sends names and options, then batches; nothing that this process does, prints or dies of can
-reach the driver but a reply on a private pipe. Messages: ``open``, ``score``, ``close``.
+reach the driver but a reply on a private pipe. Messages: ``open``, ``score``, ``close`` for a reward,
+``metric`` and ``measure`` for a metric, ``observe`` for an observer.
 """
 
 from __future__ import annotations
@@ -19,10 +20,12 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 from rmbench import guard, rewards, scoring, wire
 from rmbench.api import Runtime
 from rmbench.errors import RMBenchError
-from rmbench.plugins import load_value
+from rmbench.plugins import load_value, observe
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+
+    from rmbench.api import Metric
 
 MAXRSS_UNIT = 1 if sys.platform == "darwin" else 1024  # bytes
 PR_SET_PDEATHSIG = 1  # of <sys/prctl.h>
@@ -85,10 +88,11 @@ def find(message: dict[str, Any]) -> Any:
 
 
 class Session:
-    """The scorer of this worker, once it is open."""
+    """The scorer or the statistic of this worker, once it is open."""
 
     def __init__(self) -> None:
         self.scorer: Callable[[Any], Any] | None = None
+        self.statistic: Callable[[Any, Any], float | None] | None = None
 
     def open(self, message: dict[str, Any]) -> dict[str, Any]:
         """Build the scorer."""
@@ -111,19 +115,53 @@ class Session:
             "peak": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * MAXRSS_UNIT,
         }
 
+    def close(self) -> dict[str, Any]:
+        """Close the scorer; tell which threads keep this process from ending."""
+        notes = scoring.closed(self.scorer)
+        threads = [thread.name for thread in threading.enumerate() if not thread.daemon]
+        return {"notes": notes, "threads": [guard.plain(name) for name in threads if name != "MainThread"]}
+
+    def metric(self, message: dict[str, Any]) -> dict[str, Any]:
+        """Find the statistic of a metric."""
+        found: Metric = load_value(message["distribution"], message["plugin"], "metric", message["metric"])
+        self.statistic = found.statistic
+        return {"ok": True}
+
+    def measure(self, message: dict[str, Any]) -> dict[str, Any]:
+        """Measure two columns."""
+        import numpy as np
+
+        if self.statistic is None:
+            raise scoring.Contract("measure before metric")
+        columns = (np.frombuffer(bytearray.fromhex(message[name])) for name in ("scores", "human"))
+        return {"ok": True, "value": scoring.measured(guard.call(self.statistic, *columns))}
+
+    def observe(self, message: dict[str, Any]) -> dict[str, Any]:
+        """Show a finished run to an observer."""
+        from rmbench.runs import Run
+
+        observe(message["distribution"], message["plugin"], Run(Path(message["run"])))
+        return {"ok": True}
+
     def answer(self, message: dict[str, Any]) -> dict[str, Any]:
         """Answer one message; an error becomes a reply of its own."""
+        answers = {
+            "open": self.open, "score": self.score, "metric": self.metric, "measure": self.measure,
+            "observe": self.observe,
+        }  # fmt: skip
         try:
-            return self.open(message) if message["op"] == "open" else self.score(message)
+            return answers[message["op"]](message)
         except guard.Foreign as error:
             return {
                 "ok": False, "error": "raised", "message": str(error), "traceback": error.traceback,
-                "refused": scoring.refusal(error),
+                "refused": scoring.refusal(error), "memory": error.memory,
             }  # fmt: skip
         except scoring.Contract as error:
             return {"ok": False, "error": "contract", "message": str(error), "traceback": "", "refused": ""}
         except RMBenchError as error:
-            return {"ok": False, "error": "raised", "message": str(error), "traceback": "", "refused": ""}
+            return {
+                "ok": False, "error": "raised", "message": str(error), "traceback": "", "refused": "", "memory": False,
+            }  # fmt: skip
 
 
 def main() -> None:
@@ -136,15 +174,14 @@ def main() -> None:
             message = wire.decode(read)
         except EOFError:
             return
-        if message["op"] == "close":
-            if session.scorer is not None:
-                scoring.close(session.scorer)
-            return
-        reply = wire.encode(session.answer(message))
+        last = message["op"] == "close"
+        reply = wire.encode(session.close() if last else session.answer(message))
         sys.stdout.flush()
         sys.stderr.flush()
         while reply:
             reply = reply[replies.write(reply) :]
+        if last:
+            return
 
 
 if __name__ == "__main__":

@@ -20,13 +20,17 @@ from types import SimpleNamespace
 REPO = Path(__file__).resolve().parent.parent
 
 
-def distribution(folder: Path, name: str, code: str, *, version: str = "1.0", entry: str | None = None) -> Path:
+def distribution(
+    folder: Path, name: str, code: str, *, version: str = "1.0", entry: str | None = None, requires: str = ""
+) -> Path:
     """Write an importable module and the metadata that an installed distribution would have."""
     module = name.replace("-", "_")
     (folder / f"{module}.py").write_text(code, encoding="utf-8")
     info = folder / f"{module}-{version}.dist-info"
     info.mkdir()
-    (info / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {name}\nVersion: {version}\n", encoding="utf-8")
+    needs = f"Requires-Dist: {requires}\n" if requires else ""
+    text = f"Metadata-Version: 2.1\nName: {name}\nVersion: {version}\n{needs}"
+    (info / "METADATA").write_text(text, encoding="utf-8")
     (info / "entry_points.txt").write_text(f"[rmbench]\n{entry or name} = {module}\n", encoding="utf-8")
     return folder
 

@@ -174,10 +174,19 @@ def _tell(done: Run, *, as_json: bool) -> None:
         for table in run_tables(done):
             console.print(table)
     manifest = done.manifest
-    for name, reason in manifest["failures"].items():
-        trained = {entry["name"] for entry in manifest["resolved"].get("training", ())}
-        what = f"policy {name} could not be trained" if name in trained else f"reward {name} could not be used"
-        say(f"rmbench: {what}: {reason}")
+    _tell_failures(done, manifest)
     for problem in manifest["problems"]:
         say(f"rmbench: {problem}")
     say(f"report: {(done.folder / 'report' / 'index.html').resolve()}")
+
+
+def _tell_failures(done: Run, manifest: dict[str, Any]) -> None:
+    """Say what could not be used and why, and what to do."""
+    from rmbench.studies.compute import who
+
+    trained = {entry["name"] for entry in manifest["resolved"].get("training", ())}
+    for name, reason in manifest["failures"].items():
+        what = f"policy {name} could not be trained" if name in trained else f"{who(manifest, name)} could not be used"
+        say(f"rmbench: {what}: {reason}")
+    if manifest["failures"]:
+        say(f"  help: mend it or leave it out; what it printed and raised is in {done.folder / 'logs'}")

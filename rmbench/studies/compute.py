@@ -52,14 +52,23 @@ def compute(
             results += optimise(run, manifest, rows)
         results += canaries(rows)
         results += stored_canaries(run, rows)
-        problems += [*failed(rows), *unscored(rows, manifest["max_unscored"])]
+        named = {name: who(manifest, name) for name in rows.rewards}
+        problems += [*failed(rows, named), *unscored(rows, manifest["max_unscored"], named)]
     results += predictions(results, seed=resolved["seeds"][0])
     problems += [
-        f"canary {r.metric} of reward {r.reward} on {r.task}: {r.reason}"
+        f"canary {r.metric} of {who(manifest, str(r.reward))} on {r.task}: {r.reason}"
         for r in results
         if r.study == "canary" and r.reason
     ]
     return results, problems
+
+
+def who(manifest: Mapping[str, Any], reward: str) -> str:
+    """Return a reward's name, and of one that another distribution gives, that and its version."""
+    for entry in manifest["resolved"]["rewards"]:
+        if entry["name"] == reward and entry["distribution"] not in ("", "rmbench"):
+            return f"reward {reward} ({entry['distribution']} {entry['distribution_version']})"
+    return f"reward {reward}"
 
 
 def stored_canaries(run: RunFolder, rows: Rows) -> Iterator[Result]:
@@ -81,15 +90,15 @@ def stored_canaries(run: RunFolder, rows: Rows) -> Iterator[Result]:
             )  # fmt: skip
 
 
-def failed(rows: Rows) -> Iterator[str]:
+def failed(rows: Rows, named: Mapping[str, str]) -> Iterator[str]:
     """Yield a sentence for every reward that raised, hung or died on rows of this task."""
     for name, scored in rows.rewards.items():
         reasons = scored.column.reasons.values() if scored.column is not None else ()
         if lost := sum(reason.startswith(FAILED) for reason in reasons):
-            yield f"reward {name}: {lost} rows failed on {rows.task}"
+            yield f"{named[name]}: {lost} row{'s' if lost > 1 else ''} failed on {rows.task}"
 
 
-def unscored(rows: Rows, share: float) -> Iterator[str]:
+def unscored(rows: Rows, share: float, named: Mapping[str, str]) -> Iterator[str]:
     """Yield a sentence for every reward with more unscored rows than ``share`` on this task.
 
     A reward that answers None on every row has nothing to say on this task, which is no fault.
@@ -103,4 +112,4 @@ def unscored(rows: Rows, share: float) -> Iterator[str]:
             continue
         if missing > share * len(scored.column.ok):
             told = "; ".join(reasons[:3])
-            yield f"reward {name} left {missing} of {len(scored.column.ok)} rows of {rows.task} unscored ({told})"
+            yield f"{named[name]} left {missing} of {len(scored.column.ok)} rows of {rows.task} unscored ({told})"
