@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import json
 import time
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any
@@ -18,11 +19,15 @@ from rmbench.rewards import fingerprint
 from rmbench.store import JOURNAL, MANIFEST, TEMPORARY, RunFolder, folder_name
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
+    from collections.abc import Callable, Iterator, Mapping, Sequence
+    from contextlib import AbstractContextManager
     from pathlib import Path
 
     from rmbench.api import Metric, Result
+    from rmbench.aside import Statistics
     from rmbench.journal import Entry, Journal
+
+    Settle = Callable[[Sequence[Result]], tuple[list[Result], list[str]]]
 
 COMPLETE, FITTED = "complete", "fitted"
 MOST_ROWS = 5  # results that differ, by name
@@ -77,7 +82,7 @@ class Checked:
 def verify(
     folder: Path,
     *,
-    metrics: Callable[[], Mapping[str, Metric]] = dict,
+    statistics: Callable[[], AbstractContextManager[Statistics]] | None = None,
     tell: Callable[[str, int, int], None] = lambda *_: None,
 ) -> Checked:
     """Check a run folder; nothing of it is changed, run, unpickled or followed out of it.
@@ -86,7 +91,7 @@ def verify(
 
     Args:
         folder: the run.
-        metrics: gives the statistics of plugins by name; called only where the run has such a metric.
+        statistics: opens the statistics of plugins (``aside.statistics``); called only where the run has such a metric.
         tell: called with what is being checked, how many files are done, and of how many.
 
     Raises:
@@ -102,7 +107,7 @@ def verify(
     for link in run.links():
         checked.add(link, "is a symbolic link, which rmbench never makes and does not follow", "run again elsewhere")
     if not checked.damages:
-        _Check(run, manifest, checked, metrics, tell).all()
+        _Check(run, manifest, checked, statistics, tell).all()
     checked.seconds = time.monotonic() - begun
     return checked
 
@@ -114,7 +119,7 @@ class _Check:
     run: RunFolder
     manifest: Mapping[str, Any]
     checked: Checked
-    metrics: Callable[[], Mapping[str, Metric]]
+    statistics: Callable[[], AbstractContextManager[Statistics]] | None
     tell: Callable[[str, int, int], None]
 
     def all(self) -> None:
@@ -203,12 +208,13 @@ class _Check:
             self.checked.add(RESULTS, "is missing", ANEW)
             return
         stored = from_json(path.read_bytes())[1]
-        known, lost = self._statistics(stored)
         tasks = len(self.manifest["resolved"]["tasks"])
         at = itertools.count()
-        results, problems = compute(
-            self.run, self.manifest, known, lambda task: self.tell(f"computing {task}", next(at), tasks)
-        )
+        with self._opened(stored) as (known, lost, settled):
+            results, problems = compute(
+                self.run, self.manifest, known, lambda task: self.tell(f"computing {task}", next(at), tasks)
+            )
+            results, _ = settled(results)
         self.checked.numbers = len(results)
         data = to_json(about(self.manifest), results)
         if data != path.read_bytes():
@@ -216,16 +222,18 @@ class _Check:
         if unsaid := [one for one in problems if one not in self.manifest["problems"]]:
             self.checked.add(MANIFEST, f"does not say what the rows show: {unsaid[0]}", RENEW)
 
-    def _statistics(self, stored: list[Result]) -> tuple[dict[str, Metric], set[str]]:
-        """Return the statistics of plugins that the results have, and the names of those that nobody gives."""
+    @contextmanager
+    def _opened(self, stored: list[Result]) -> Iterator[tuple[Mapping[str, Metric], set[str], Settle]]:
+        """Give the statistics of plugins that the results have, the names of those that nobody gives, and the end."""
         from rmbench.builtin.metrics import METRICS
 
         foreign = {row.metric for row in stored if row.study == "agree"} - {metric.name for metric in METRICS}
-        given = self.metrics() if foreign else {}
-        lost = foreign - given.keys()
-        for name in sorted(lost):
-            self.checked.notes.append(f"the metric {name} was not computed again: no plugin gives it")
-        return {name: given[name] for name in foreign - lost}, lost
+        with self.statistics() if foreign and self.statistics else nullcontext() as own:
+            given = {} if own is None else own.metrics
+            lost = foreign - given.keys()
+            for name in sorted(lost):
+                self.checked.notes.append(f"the metric {name} was not computed again: no plugin gives it")
+            yield {name: given[name] for name in foreign - lost}, lost, _as_they_are if own is None else own.settled
 
     def _differing(self, stored: list[Result], computed: list[Result], *, whole: bool) -> None:
         found = differences(stored, computed)
@@ -260,6 +268,10 @@ class _Check:
                 from_json(path.read_bytes())
         except RunFolderError as error:
             self.checked.add(MEASUREMENTS, error.what, "rmbench run --resume --out RUN sets it aside")
+
+
+def _as_they_are(results: Sequence[Result]) -> tuple[list[Result], list[str]]:
+    return list(results), []
 
 
 def _wrong(path: Path, entry: Entry, journal: Journal) -> str | None:

@@ -7,8 +7,9 @@ import sys
 import time
 from contextlib import contextmanager
 from dataclasses import asdict
-from pathlib import Path  # noqa: TC003 - typer reads it
-from typing import TYPE_CHECKING, Annotated, Any
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -54,14 +55,18 @@ def verify(run: Annotated[Path, typer.Argument(metavar="RUN", help="A run folder
     Nothing is scored, and no reward's plugin is needed. Exit 0 where nothing is damaged, also for an unfinished run
     (it says so, and how to go on); 5 where something is.
     """
+    from rmbench import aside
     from rmbench.cli.catalog import load
+    from rmbench.suite import DEFAULT_TIMEOUT
     from rmbench.verify import verify as look
 
-    def statistics() -> dict[str, Any]:
-        return {name: given[0].value for name, given in load().metrics.items() if given[0].value.statistic}
+    @contextmanager
+    def statistics() -> Iterator[aside.Statistics]:
+        with TemporaryDirectory() as logs, aside.statistics(load(), timeout=DEFAULT_TIMEOUT, logs=Path(logs)) as own:
+            yield own
 
     with bar() as tell:
-        checked = look(run, metrics=statistics, tell=tell)
+        checked = look(run, statistics=statistics, tell=tell)
     if as_json:
         print_json({"run": str(run), "ok": not checked.damages, **asdict(checked)}, indent=1)
     else:
