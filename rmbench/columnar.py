@@ -10,7 +10,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from rmbench.checks import HopelessError, show
-from rmbench.datafile import most_bytes, too_much
+from rmbench.datafile import most_bytes, size_of, too_much
 from rmbench.errors import InputError
 from rmbench.jsonl import DEPTH_CAP, LINE_CAP
 
@@ -92,8 +92,20 @@ def _parquet_batches(stream: BufferedReader, path: str) -> Iterator[pa.RecordBat
     groups = [meta.row_group(i) for i in range(meta.num_row_groups)]
     if sum(group.total_byte_size for group in groups) > most_bytes(stream):
         raise too_much(most_bytes(stream), path)
+    if meta.num_rows > size_of(stream):  # rows of less than a byte: what they unpack to is counted before they are read
+        _count(file, stream, path)
     widest = max((group.total_byte_size / max(1, group.num_rows) for group in groups), default=0)
     yield from file.iter_batches(batch_size=max(1, min(BATCH_ROWS, int(BATCH_BYTES / max(1.0, widest)))))
+
+
+def _count(file: pq.ParquetFile, stream: BufferedReader, path: str) -> None:
+    """Raise where the rows of a file unpack to more than they may."""
+    read = 0
+    for batch in file.iter_batches(batch_size=BATCH_ROWS):
+        _validate(batch, path)
+        read += sum(map(_size, batch.columns))
+        if read > most_bytes(stream):
+            raise too_much(most_bytes(stream), path)
 
 
 def _arrow_batches(stream: BufferedReader) -> Iterator[pa.RecordBatch]:
@@ -261,7 +273,7 @@ def _size(array: pa.Array) -> int:
         if not _text(kind):
             return int(array.nbytes)
         lengths = pc.binary_length(array.dictionary).take(array.indices)
-        return int(pc.sum(pc.cast(lengths, pa.int64())).as_py() or 0)
+        return int(pc.sum(pc.cast(lengths, pa.int64())).as_py() or 0) + array.indices.nbytes
     if pa.types.is_struct(kind):
         return sum(map(_size, array.flatten()))
     if pa.types.is_map(kind):

@@ -113,7 +113,12 @@ def lines_of(stream: BufferedReader, path: Path) -> BinaryIO:
 
 def most_bytes(stream: BufferedReader) -> int:
     """Return the bytes that an open packed file may unpack to."""
-    return max(FREE, RATIO * os.fstat(stream.fileno()).st_size)
+    return max(FREE, RATIO * size_of(stream))
+
+
+def size_of(stream: BufferedReader) -> int:
+    """Return the bytes of an open file."""
+    return os.fstat(stream.fileno()).st_size
 
 
 def too_much(most: int, where: str) -> HopelessError:
