@@ -118,7 +118,7 @@ class Unpacked:
 
     def __init__(self, stream: BufferedReader, path: Path) -> None:
         self.path, self.read = path, 0
-        self.most = max(FREE, RATIO * os.fstat(stream.fileno()).st_size)
+        self.stream = stream
         self.file = gzip.GzipFile(fileobj=stream, mode="rb")
 
     def readline(self, size: int = -1) -> bytes:
@@ -132,11 +132,13 @@ class Unpacked:
         except EOFError:
             raise self._error("the gzip file ends too early", "it was cut short: get it again") from None
         except (gzip.BadGzipFile, zlib.error) as error:
+            if not self.read and "Not a gzipped file" in str(error):
+                raise self._error("not gzip data", "where it is plain text, name it .jsonl; else pack it again") from None
             raise self._error(f"not a whole gzip file ({error})", "get it again, or pack it again with gzip") from None
         self.read += len(line)
-        if self.read > self.most:
+        if self.read > FREE and self.read > RATIO * self.stream.tell():
             raise self._error(
-                f"unpacks to more than {self.most >> 20:,} MiB",
+                f"unpacks to more than {RATIO} times its size, over {FREE >> 20:,} MiB",
                 "rows of text pack less than that: unpack it if it is meant",
             )
         return line

@@ -36,7 +36,7 @@ def read_responses(
     """
     problems = Problems()
     tell = Once(where, warn)
-    for line, record in objects(stream, where, problems):
+    for line, record in objects(stream, where, problems, tell):
         place = Place(f"{where}:{line}", "", tell)
         try:
             sample = sample_from(_row(record, place, f"row-{line}"), where=place.where, task=None, warn=tell)

@@ -45,7 +45,11 @@ def load_task(folder: Path) -> Task:
     Raises:
         InputError: the card is missing or wrong; ``InputErrors`` for several problems.
     """
-    return load_card(Path(folder) / CARD)
+    card = Path(folder) / CARD
+    if is_folder(Path(folder)) and not os.path.lexists(card):
+        what = f"a folder without {CARD}, expected a task folder or a data file"
+        raise InputError(what, where=str(folder), help="name the file of rows, or write a card beside it")
+    return load_card(card)
 
 
 def load_tasks(folder: Path) -> list[Task]:
@@ -135,7 +139,7 @@ def read(task: Task, split: str = "test", warn: Warn = _warn) -> Iterator[Sample
         before = state(stream)
         _check_sha256(task, path, stream)
         problems, rows = Problems(), _Rows(task, path, Once(str(path), warn))
-        for line, record in objects(lines_of(stream, path), str(path), problems):
+        for line, record in objects(lines_of(stream, path), str(path), problems, rows.warn):
             try:
                 sample = rows.sample(record, line)
             except HopelessError as error:
@@ -166,6 +170,7 @@ class _Rows:
     first: bool = True
     equal: int = 0
     promptless: int = 0
+    empty: int = 0
 
     def sample(self, record: dict[str, Any], line: int) -> Sample:
         """Return the sample of a record; its id must be new."""
@@ -176,6 +181,7 @@ class _Rows:
         earlier = self.lines.setdefault(sample.id, line)
         if earlier != line:
             raise at.error(f"the id {show(sample.id)} stands in line {earlier} too", "give every row an id of its own")
+        self.empty += not all(each.text for each in sample.candidates)
         return sample
 
     def _row(self, record: dict[str, Any], at: Place, default_id: str) -> dict[str, Any]:
@@ -198,6 +204,8 @@ class _Rows:
             self.warn(f"in {self.equal} rows chosen equals rejected: a tie, not a preference")
         if self.promptless:
             self.warn(f"in {self.promptless} rows the prompt is empty")
+        if self.empty:
+            self.warn(f"in {self.empty} rows an answer is empty")
 
 
 def _file(task: Task, split: str) -> Path:

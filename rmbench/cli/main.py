@@ -68,7 +68,7 @@ def invoke(arguments: list[str]) -> int:
         return 2
     except RMBenchError as error:
         for each in error.errors[:MOST_PROBLEMS] if isinstance(error, InputErrors) else (error,):
-            sys.stderr.write(f"rmbench: error: {each}\n")
+            sys.stderr.write(f"rmbench: error: {terminal.placed(str(each))}\n")
         return error.exit_code
     return 0
 

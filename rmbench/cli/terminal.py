@@ -7,6 +7,7 @@ import io
 import json
 import os
 import sys
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from rmbench.guard import plain
@@ -60,6 +61,14 @@ def print_json(value: Any, *, indent: int | None = None) -> None:
 def say(message: str) -> None:
     """Write a line to stderr."""
     sys.stderr.write("\n".join(plain(line) for line in message.split("\n")) + "\n")
+
+
+def placed(message: str) -> str:
+    """Return a message whose place is relative to the working directory, where it lies in there."""
+    try:
+        return message.removeprefix(f"{Path.cwd()}{os.sep}")
+    except OSError:  # the folder is gone
+        return message
 
 
 def print_table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
