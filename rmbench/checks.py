@@ -113,7 +113,7 @@ class Place(NamedTuple):
 def string(value: object, at: Place) -> str:
     """Return the value, a string; an ``InputError`` otherwise."""
     if not isinstance(value, str):
-        raise at.wrong(value, "a string", "quote it" if isinstance(value, (int, float)) else 'write one text in quotes')
+        raise at.wrong(value, "a string", "quote it" if isinstance(value, (int, float)) else "write one text in quotes")
     return value
 
 

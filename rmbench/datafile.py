@@ -133,7 +133,9 @@ class Unpacked:
             raise self._error("the gzip file ends too early", "it was cut short: get it again") from None
         except (gzip.BadGzipFile, zlib.error) as error:
             if not self.read and "Not a gzipped file" in str(error):
-                raise self._error("not gzip data", "where it is plain text, name it .jsonl; else pack it again") from None
+                raise self._error(
+                    "not gzip data", "where it is plain text, name it .jsonl; else pack it again"
+                ) from None
             raise self._error(f"not a whole gzip file ({error})", "get it again, or pack it again with gzip") from None
         self.read += len(line)
         if self.read > FREE and self.read > RATIO * self.stream.tell():

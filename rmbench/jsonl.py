@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
 LINE_CAP = 16 * 1024 * 1024
 DEPTH_CAP = 64
+BLANK_CAP = 100_000  # a file packed a thousandfold would else be read for minutes
 _INT_DIGITS = 20
 _MOST_DIGITS = 40  # of a number in a message
 _BOM = b"\xef\xbb\xbf"
@@ -65,6 +66,8 @@ def objects(
             body = line.body()
             if not body:
                 blank += 1
+                if blank > BLANK_CAP:
+                    raise line.hopeless(f"more than {BLANK_CAP:,} blank lines", "leave them out")
                 continue
             record = _record(body, line, first=first)
         except HopelessError as error:

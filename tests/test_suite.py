@@ -61,7 +61,7 @@ def test_a_circle_is_refused(catalog, task, tmp_path):
         ({"seeds": [1.5]}, "seed"),
         ({"seeds": [True]}, "seed"),
         ({"limit": 0}, "limit"),
-        ({"limit": "3"}, "expected int"),
+        ({"limit": "3"}, "expected a whole number"),
         ({"timeout": float("inf")}, "timeout"),
         ({"timeout": -1}, "timeout"),
         ({"unscored": "none"}, "wrong or exclude"),
