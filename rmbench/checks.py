@@ -113,7 +113,8 @@ class Place(NamedTuple):
 def string(value: object, at: Place) -> str:
     """Return the value, a string; an ``InputError`` otherwise."""
     if not isinstance(value, str):
-        raise at.wrong(value, "a string", "quote it" if isinstance(value, (int, float)) else "write one text in quotes")
+        advice = "quote it" if isinstance(value, (int, float)) else "write one text in quotes"
+        raise at.wrong(value, "a string", advice if value is not None else "")
     return value
 
 
@@ -121,7 +122,8 @@ def number(value: object, at: Place) -> float:
     """Return the value, a number within +-``LARGEST`` and no boolean, as a float; an ``InputError`` otherwise."""
     if isinstance(value, bool) or not isinstance(value, (int, float)) or not math.isfinite(value):
         numeric = isinstance(value, str) and _is_number(value)
-        raise at.wrong(value, "a finite number", "write it without quotes" if numeric else "write digits, like 0.5")
+        advice = "write it without quotes" if numeric else "write digits, like 0.5"
+        raise at.wrong(value, "a finite number", advice if value is not None else "")
     if abs(value) > LARGEST:
         raise at.error(
             f"{show(at.name)} is {value:g}, which is out of range: at most {LARGEST:g} either way",
@@ -133,7 +135,7 @@ def number(value: object, at: Place) -> float:
 def items(value: object, at: Place, advice: str = "") -> list[Any]:
     """Return the value, a list; an ``InputError`` otherwise."""
     if not isinstance(value, list):
-        raise at.wrong(value, "a list", advice or "write [...]")
+        raise at.wrong(value, "a list", advice or ("write [...]" if value is not None else ""))
     return value
 
 
