@@ -45,7 +45,7 @@ def test_a_circle_is_refused(catalog, task, tmp_path):
     [
         ({"taks": []}, "did you mean tasks"),
         ({"tasks": []}, "tasks is missing or empty"),
-        ({"rewards": "length"}, "rewards is \"length\", expected a list"),
+        ({"rewards": "length"}, 'rewards is "length", expected a list'),
         ({"rewards": [{"name": "x"}]}, "no `use`"),
         ({"rewards": [{"use": "length", "option": {}}]}, "did you mean option"),
         ({"rewards": ["length", "length"]}, "two rewards are called"),

@@ -1,6 +1,6 @@
 """Run every bad input of tests/bad_inputs in a process of its own and write inputs.md: what was given, what was said.
 
-    python reports/robustness/inputs.py [folder of the page]
+Usage: ``python reports/robustness/inputs.py [folder of the page]``.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ import tempfile
 import time
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 HERE = Path(__file__).resolve().parent
 REPO = HERE.parent.parent
@@ -34,7 +35,7 @@ class Outcome:
     peak: float
 
 
-def cases() -> list:
+def cases() -> list[Any]:
     """Return the cases of every module there that has some."""
     sys.path[:0] = [str(INPUTS), str(INPUTS.parent)]
     names = sorted(path.stem for path in INPUTS.glob("*.py") if not path.stem.startswith("test_"))
@@ -42,14 +43,14 @@ def cases() -> list:
     return [case for name in order for case in getattr(importlib.import_module(name), "CASES", ())]
 
 
-def outcome(case) -> Outcome:
+def outcome(case: Any) -> Outcome:
     """Run one case."""
     with tempfile.TemporaryDirectory() as made, tempfile.TemporaryFile("w+") as said:
         words = case.make(Path(made))
         env = {name: value for name, value in os.environ.items() if not name.startswith("RMBENCH_")}
         env["PYTHONPATH"] = str(REPO)
         start = time.monotonic()
-        child = subprocess.Popen(
+        child = subprocess.Popen(  # noqa: S603 - our own command
             [sys.executable, "-m", "rmbench.cli.main", *words],
             cwd=made, env=env, stdout=subprocess.DEVNULL, stderr=said, stdin=subprocess.DEVNULL,
         )  # fmt: skip
@@ -83,13 +84,15 @@ def page(found: list[Outcome]) -> str:
     return "\n".join(
         [
             "# Bad inputs and what is said", "",
-            "Written by `python reports/robustness/inputs.py`: every case in a process of its own, in an empty folder.", "",
+            "Written by `python reports/robustness/inputs.py`: every case in a process of its own, in an empty folder.",
+            "",
             f"- {len(found)} cases; with another exit code than expected: {', '.join(wrong) or 'none'}.",
             f"- Refused with the most memory: case {most.number}, {most.peak:.0f} MB (promised {PROMISED_MB}).",
-            f"- Refused the slowest: case {slowest.number}, {slowest.seconds:.1f} s, on a machine shared with others.", "",
+            f"- Refused the slowest: case {slowest.number}, {slowest.seconds:.1f} s, on a machine shared with others.",
+            "",
             "| case | given | exit | message | s | MB |", "|---|---|---|---|---|---|", *rows, "",
             f"The longest message, of case {longest.number}:", "", "````text", longest.said, "````", "",
-        ]  # fmt: skip
+        ]
     )
 
 
