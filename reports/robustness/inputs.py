@@ -12,6 +12,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -20,6 +21,7 @@ HERE = Path(__file__).resolve().parent
 REPO = HERE.parent.parent
 INPUTS = REPO / "tests" / "bad_inputs"
 PROMISED_MB = 300
+AT_ONCE = 3  # processes
 
 
 @dataclass(frozen=True)
@@ -83,19 +85,30 @@ def page(found: list[Outcome]) -> str:
     ]
     return "\n".join(
         [
-            "# Bad inputs and what is said", "",
+            "# Bad inputs and what is said",
+            "",
             "Written by `python reports/robustness/inputs.py`: every case in a process of its own, in an empty folder.",
             "",
             f"- {len(found)} cases; with another exit code than expected: {', '.join(wrong) or 'none'}.",
             f"- Refused with the most memory: case {most.number}, {most.peak:.0f} MB (promised {PROMISED_MB}).",
             f"- Refused the slowest: case {slowest.number}, {slowest.seconds:.1f} s, on a machine shared with others.",
             "",
-            "| case | given | exit | message | s | MB |", "|---|---|---|---|---|---|", *rows, "",
-            f"The longest message, of case {longest.number}:", "", "````text", longest.said, "````", "",
+            "| case | given | exit | message | s | MB |",
+            "|---|---|---|---|---|---|",
+            *rows,
+            "",
+            f"The longest message, of case {longest.number}:",
+            "",
+            "````text",
+            longest.said,
+            "````",
+            "",
         ]
     )
 
 
 if __name__ == "__main__":
     folder = Path(sys.argv[1]) if len(sys.argv) > 1 else HERE
-    (folder / "inputs.md").write_text(page([outcome(case) for case in cases()]), encoding="utf-8")
+    with ThreadPoolExecutor(AT_ONCE) as pool:
+        text = page(list(pool.map(outcome, cases())))
+    (folder / "inputs.md").write_text(text, encoding="utf-8")
