@@ -3,19 +3,17 @@
 from __future__ import annotations
 
 import re
-import tomllib
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any
 
 from rmbench.api import KINDS, Task
 from rmbench.checks import Place, Problems, items, mapping, number, show, string, suggest
-from rmbench.datafile import open_regular
 from rmbench.errors import InputError
+from rmbench.toml_file import line_of, table_of, text_of
 
 CARD = "task.toml"
 TASK_NAME = re.compile(r"[a-z0-9]+(-[a-z0-9]+)*")
-_CARD_CAP = 1 << 20
 _KEYS = (
     "name",
     "version",
@@ -40,8 +38,8 @@ def load_card(path: Path) -> Task:
     Raises:
         InputError: the card is no TOML, or a key is unknown, missing, or of the wrong type or range.
     """
-    text = _text(path)
-    card = _Card(path, text, _table(path, text))
+    text = text_of(path)
+    card = _Card(path, text, table_of(path, text))
     problems, found = Problems(), {}
     for part in (_known, _name, _version, _kind, _about, _languages, _data, _sha256, _human):
         try:
@@ -62,7 +60,7 @@ class _Card:
 
     def at(self, key: str, table: str = "") -> Place:
         """Return the place of a key, with its line where that can be found."""
-        line = _line(self.text, key, table) or _line(self.text, table or key, "")
+        line = line_of(self.text, key, table) or line_of(self.text, table or key)
         return Place(f"{self.path}:{line}" if line else str(self.path), f"{table}.{key}" if table else key)
 
     def need(self, key: str, table: str = "") -> Any:
@@ -76,45 +74,6 @@ class _Card:
     def sub(self, key: str) -> dict[str, Any] | None:
         """Return the table of this name, or None."""
         return mapping(self.table[key], self.at(key)) if key in self.table else None
-
-
-def _text(path: Path) -> str:
-    with open_regular(path) as stream:
-        raw = stream.read(_CARD_CAP + 1)
-    if len(raw) > _CARD_CAP:
-        raise InputError("the card is longer than 1 MiB", where=str(path), help="data belong into files of their own")
-    try:
-        return raw.decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        line = raw.count(b"\n", 0, error.start) + 1
-        what = f"byte 0x{raw[error.start]:02x} at offset {error.start} of the file is not UTF-8"
-        raise InputError(what, where=f"{path}:{line}", help="save the file as UTF-8") from None
-
-
-def _table(path: Path, text: str) -> dict[str, Any]:
-    try:
-        return tomllib.loads(text)
-    except tomllib.TOMLDecodeError as error:
-        what, _, place = str(error).partition(" (at line ")
-        line = place.partition(",")[0]
-        where = f"{path}:{line}" if line.isdigit() else str(path)
-        raise InputError(f"not valid TOML: {what[:1].lower()}{what[1:]}", where=where, help="mend this line") from None
-    except (RecursionError, ValueError):
-        raise InputError("not valid TOML: nested too deep or a number too long", where=str(path)) from None
-
-
-def _line(text: str, key: str, table: str) -> int | None:
-    """Return the line (from 1) where a key of a table, or the table of that name, stands."""
-    stated = re.compile(rf"""\s*["']?{re.escape(key)}["']?\s*[=.]""")
-    current = ""
-    for number_, line in enumerate(text.split("\n"), 1):
-        if header := re.match(r"\s*\[+\s*([^\]]*?)\s*\]", line):
-            current = header[1]
-            if not table and current == key:
-                return number_
-        elif current == table and stated.match(line):
-            return number_
-    return None
 
 
 def _unknown(card: _Card, known: tuple[str, ...], table: str) -> None:

@@ -79,7 +79,7 @@ class Once:
         self._warn(f"{self._where}: {'further warnings are left out' if last else message}")
 
 
-def _silent(_: str) -> None:
+def silent(_: str) -> None:
     """Take a warning that nobody asked for."""
 
 
@@ -88,7 +88,7 @@ class Place(NamedTuple):
 
     where: str
     name: str = ""
-    warn: Callable[[str], None] = _silent
+    warn: Callable[[str], None] = silent
 
     def key(self, key: str) -> Place:
         """Return the place of a field of the object here."""
@@ -113,7 +113,8 @@ class Place(NamedTuple):
 def string(value: object, at: Place) -> str:
     """Return the value, a string; an ``InputError`` otherwise."""
     if not isinstance(value, str):
-        raise at.wrong(value, "a string", "quote it" if isinstance(value, (int, float)) else "")
+        advice = "quote it" if isinstance(value, (int, float)) else "write one text in quotes"
+        raise at.wrong(value, "a string", advice if value is not None else "")
     return value
 
 
@@ -121,7 +122,8 @@ def number(value: object, at: Place) -> float:
     """Return the value, a number within +-``LARGEST`` and no boolean, as a float; an ``InputError`` otherwise."""
     if isinstance(value, bool) or not isinstance(value, (int, float)) or not math.isfinite(value):
         numeric = isinstance(value, str) and _is_number(value)
-        raise at.wrong(value, "a finite number", "write it without quotes" if numeric else "")
+        advice = "write it without quotes" if numeric else "write digits, like 0.5"
+        raise at.wrong(value, "a finite number", advice if value is not None else "")
     if abs(value) > LARGEST:
         raise at.error(
             f"{show(at.name)} is {value:g}, which is out of range: at most {LARGEST:g} either way",
@@ -133,14 +135,14 @@ def number(value: object, at: Place) -> float:
 def items(value: object, at: Place, advice: str = "") -> list[Any]:
     """Return the value, a list; an ``InputError`` otherwise."""
     if not isinstance(value, list):
-        raise at.wrong(value, "a list", advice)
+        raise at.wrong(value, "a list", advice or ("write [...]" if value is not None else ""))
     return value
 
 
 def mapping(value: object, at: Place) -> dict[str, Any]:
     """Return the value, an object; an ``InputError`` otherwise."""
     if not isinstance(value, dict):
-        raise at.wrong(value, "an object")
+        raise at.wrong(value, "an object", "write {...}" if value is not None else "")
     return value
 
 

@@ -91,7 +91,7 @@ def _parquet_batches(stream: BufferedReader, path: str) -> Iterator[pa.RecordBat
     _check_schema(file.schema_arrow, path)
     groups = [meta.row_group(i) for i in range(meta.num_row_groups)]
     if sum(group.total_byte_size for group in groups) > most_bytes(stream):
-        raise too_much(most_bytes(stream), path)
+        raise too_much(path)
     if meta.num_rows > size_of(stream):  # rows of less than a byte: what they unpack to is counted before they are read
         _count(file, stream, path)
     widest = max((group.total_byte_size / max(1, group.num_rows) for group in groups), default=0)
@@ -105,7 +105,7 @@ def _count(file: pq.ParquetFile, stream: BufferedReader, path: str) -> None:
         _validate(batch, path)
         read += sum(map(_size, batch.columns))
         if read > most_bytes(stream):
-            raise too_much(most_bytes(stream), path)
+            raise too_much(path)
 
 
 def _arrow_batches(stream: BufferedReader) -> Iterator[pa.RecordBatch]:
@@ -131,7 +131,7 @@ def _rows(
         for batch, size in batches:
             read += size
             if read > most:
-                raise too_much(most, path)
+                raise too_much(path)
             step = max(1, batch.num_rows) if size <= LINE_CAP else 1
             for at in range(0, batch.num_rows, step):
                 piece = batch.slice(at, step)
@@ -273,7 +273,7 @@ def _size(array: pa.Array) -> int:
         if not _text(kind):
             return int(array.nbytes)
         lengths = pc.binary_length(array.dictionary).take(array.indices)
-        return int(pc.sum(pc.cast(lengths, pa.int64())).as_py() or 0) + array.indices.nbytes
+        return int(pc.sum(pc.cast(lengths, pa.int64())).as_py() or 0) + int(array.indices.nbytes)
     if pa.types.is_struct(kind):
         return sum(map(_size, array.flatten()))
     if pa.types.is_map(kind):

@@ -121,10 +121,10 @@ def size_of(stream: BufferedReader) -> int:
     return os.fstat(stream.fileno()).st_size
 
 
-def too_much(most: int, where: str) -> HopelessError:
-    """Return the error of a packed file that unpacks to more than ``most`` bytes."""
-    advice = "rows of text pack less than that: unpack it if it is meant"
-    return HopelessError(f"unpacks to more than {most >> 20:,} MiB", where=where, help=advice)
+def too_much(where: str) -> HopelessError:
+    """Return the error of a packed file that unpacks to more than it may."""
+    what = f"unpacks to more than {RATIO} times its size, over {FREE >> 20:,} MiB"
+    return HopelessError(what, where=where, help="rows of text pack less than that: unpack it if it is meant")
 
 
 class Unpacked:
@@ -137,7 +137,7 @@ class Unpacked:
 
     def __init__(self, stream: BufferedReader, path: Path) -> None:
         self.path, self.read = path, 0
-        self.most = most_bytes(stream)
+        self.stream = stream
         self.file = gzip.GzipFile(fileobj=stream, mode="rb")
 
     def readline(self, size: int = -1) -> bytes:
@@ -151,10 +151,14 @@ class Unpacked:
         except EOFError:
             raise self._error("the gzip file ends too early", "it was cut short: get it again") from None
         except (gzip.BadGzipFile, zlib.error) as error:
+            if not self.read and "Not a gzipped file" in str(error):
+                raise self._error(
+                    "not gzip data", "where it is plain text, name it .jsonl; else pack it again"
+                ) from None
             raise self._error(f"not a whole gzip file ({error})", "get it again, or pack it again with gzip") from None
         self.read += len(line)
-        if self.read > self.most:
-            raise too_much(self.most, str(self.path))
+        if self.read > FREE and self.read > RATIO * self.stream.tell():
+            raise too_much(str(self.path))
         return line
 
     def _error(self, what: str, advice: str) -> InputError:

@@ -13,15 +13,17 @@ from collections import Counter
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, BinaryIO, NoReturn
 
-from rmbench.checks import HopelessError, Problems, show, type_name
+from rmbench.checks import HopelessError, Problems, show, silent, type_name
 from rmbench.errors import InputError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
 LINE_CAP = 16 * 1024 * 1024
 DEPTH_CAP = 64
+BLANK_CAP = 100_000  # a file packed a thousandfold would else be read for minutes
 _INT_DIGITS = 20
+_MOST_DIGITS = 40  # of a number in a message
 BOM = b"\xef\xbb\xbf"
 FOREIGN = {
     b"\xff\xfe": "UTF-16 text",
@@ -29,6 +31,7 @@ FOREIGN = {
     b"\x1f\x8b": "gzip data",
     b"PAR1": "a Parquet file",
 }
+_RENAME = "name it .jsonl.gz, or unpack it with gunzip"
 _SURROGATE_ESCAPE = re.compile(rb"\\u[dD][89a-fA-F]")
 _CELLS = {  # columns that hold JSON where a format has texts only
     "messages": '[{"role": "user", "content": "..."}]',
@@ -40,6 +43,7 @@ _CELLS = {  # columns that hold JSON where a format has texts only
 }
 NESTED = frozenset(_CELLS)
 _ONE_PER_LINE = "write one whole JSON object on each line"
+_NO_ARRAY = "this looks like a JSON array: write one object per line (jq -c '.[]' FILE)"
 
 
 def read_objects(stream: BinaryIO, where: str) -> Iterator[tuple[int, dict[str, Any]]]:
@@ -74,13 +78,18 @@ def parse_cell(text: str, where: str, name: str) -> Any:
         raise InputError(what, where=where, help=f"a cell of {show(name)} holds JSON, such as {_CELLS[name]}") from None
 
 
-def objects(stream: BinaryIO, where: str, problems: Problems) -> Iterator[tuple[int, dict[str, Any]]]:
-    """Yield as ``read_objects``, but give the errors to ``problems`` and read on."""
-    first = True
+def objects(
+    stream: BinaryIO, where: str, problems: Problems, warn: Callable[[str], None] = silent
+) -> Iterator[tuple[int, dict[str, Any]]]:
+    """Yield as ``read_objects``, but give the errors to ``problems`` and read on, and count blank lines to ``warn``."""
+    first, blank = True, 0
     for line in _lines(stream, where):
         try:
             body = line.body()
             if not body:
+                blank += 1
+                if blank > BLANK_CAP:
+                    raise line.hopeless(f"more than {BLANK_CAP:,} blank lines", "leave them out")
                 continue
             record = _record(body, line, first=first)
         except HopelessError as error:
@@ -91,6 +100,8 @@ def objects(stream: BinaryIO, where: str, problems: Problems) -> Iterator[tuple[
         else:
             yield line.number, record
         first = False
+    if blank:
+        warn(f"blank lines are left out: {blank}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,15 +135,22 @@ class _Line:
         if self.number == 1:
             for mark, name in FOREIGN.items():
                 if body.startswith(mark):
-                    raise self.hopeless(
-                        f"the file looks like {name}, expected JSON lines in UTF-8", "convert it to UTF-8 JSON lines"
-                    )
+                    raise self._foreign(name)
             body = body.removeprefix(BOM)
+            if body[:2].count(0) == 1:
+                raise self._foreign("UTF-16 text")
+        if len(body) > LINE_CAP:
+            advice = _NO_ARRAY if body.lstrip(b" \t").startswith(b"[") else _ONE_PER_LINE
+            raise self.hopeless(f"the line is longer than {LINE_CAP >> 20} MiB", advice)
         if b"\r" in body:
             raise self.error("a carriage return stands alone", r"end lines in \n or \r\n", column=body.index(b"\r") + 1)
         if b"\0" in body:
-            raise self.error("a NUL byte", "save the file as UTF-8 text", column=body.index(b"\0") + 1)
+            raise self.error("a NUL byte, expected text", "save the file as UTF-8 text", column=body.index(b"\0") + 1)
         return body if body.strip(b" \t") else b""
+
+    def _foreign(self, name: str) -> HopelessError:
+        advice = _RENAME if name == "gzip data" else "convert it to UTF-8 JSON lines"
+        return self.hopeless(f"the file looks like {name}, expected JSON lines in UTF-8", advice)
 
 
 def _lines(stream: BinaryIO, path: str) -> Iterator[_Line]:
@@ -147,12 +165,7 @@ def _record(body: bytes, line: _Line, *, first: bool) -> dict[str, Any]:
     """Return the object of one line that is not blank."""
     if body.lstrip(b" \t").startswith(b"["):
         make = line.hopeless if first else line.error
-        raise make(
-            "a list at the top, expected an object",
-            "this looks like a JSON array: write one object per line (jq -c '.[]' FILE)",
-        )
-    if len(body) > LINE_CAP:
-        raise line.hopeless(f"the line is longer than {LINE_CAP >> 20} MiB", _ONE_PER_LINE)
+        raise make("a list at the top, expected an object", _NO_ARRAY)
     value = _parse(_text(body, line), line)
     if not isinstance(value, dict):
         raise line.error(f"{type_name(value)} at the top, expected an object", _ONE_PER_LINE)
@@ -204,21 +217,25 @@ def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     return found
 
 
+def _cut(text: str) -> str:
+    return text if len(text) <= _MOST_DIGITS else f"{text[:_MOST_DIGITS]}..."
+
+
 def _float(text: str) -> float:
     value = float(text)
     if not math.isfinite(value):
-        raise _RefusedError(f"the number {text[:40]} is out of range", "write a finite number or leave the field out")
+        raise _RefusedError(f"the number {_cut(text)} is out of range", "write a finite number or leave the field out")
     return value
 
 
 def _int(text: str) -> int:
     if len(text) > _INT_DIGITS or not -(2**63) <= int(text) < 2**64:
-        raise _RefusedError(f"the number {text[:40]} does not fit 64 bits", "write it as a string")
+        raise _RefusedError(f"the number {_cut(text)} does not fit 64 bits", "write it as a string")
     return int(text)
 
 
 def _constant(text: str) -> NoReturn:
-    raise _RefusedError(f"{text} is not JSON", "leave out what has no value")
+    raise _RefusedError(f"{text} is not JSON, expected a finite number", "leave out what has no value")
 
 
 _DECODER = json.JSONDecoder(object_pairs_hook=_object, parse_float=_float, parse_int=_int, parse_constant=_constant)

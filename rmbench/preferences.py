@@ -149,7 +149,8 @@ def _fits(value: object, form: Form) -> bool:
 
 def _described(value: object) -> str:
     if not isinstance(value, list):
-        return type_name(value)
+        shown = "" if value is None or isinstance(value, dict) else f" ({show(value)})"
+        return type_name(value) + shown
     names = [
         name for name, kind in (("strings", str), ("messages", dict)) if all(isinstance(each, kind) for each in value)
     ]

@@ -4,22 +4,27 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from rmbench.checks import silent
 from rmbench.datafile import check_format, is_packed, lines_of
 from rmbench.errors import InputError
 from rmbench.jsonl import NESTED, objects, parse_cell
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
     from io import BufferedReader
     from pathlib import Path
 
     from rmbench.checks import Problems
 
 
-def records(stream: BufferedReader, path: Path, problems: Problems) -> Iterator[tuple[int, dict[str, Any]]]:
+def records(
+    stream: BufferedReader, path: Path, problems: Problems, warn: Callable[[str], None] = silent
+) -> Iterator[tuple[int, dict[str, Any]]]:
     """Yield the line of every record, and its fields; errors go to ``problems``, and reading goes on where it can.
 
     A line is counted from 1: in CSV that on which the record begins, in Parquet and Arrow files the number of the row.
+    What is odd but no error goes to ``warn``.
+
     Where a format has texts for what JSON lines nest (``candidates``, ``meta``, ...), they are read as strict JSON.
 
     Raises:
@@ -29,7 +34,7 @@ def records(stream: BufferedReader, path: Path, problems: Problems) -> Iterator[
     if suffix in (".jsonl", ".gz"):
         if suffix == ".gz" and not is_packed(path):
             check_format(path)
-        yield from objects(lines_of(stream, path), str(path), problems)
+        yield from objects(lines_of(stream, path), str(path), problems, warn)
         return
     for line, record in _table(stream, path, problems):
         try:

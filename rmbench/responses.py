@@ -40,7 +40,11 @@ def read_responses(
     """
     problems = Problems()
     tell = Once(where, warn)
-    rows = objects(stream, where, problems) if path is None else records(cast("BufferedReader", stream), path, problems)
+    rows = (
+        objects(stream, where, problems, tell)
+        if path is None
+        else records(cast("BufferedReader", stream), path, problems, tell)
+    )
     for line, record in rows:
         place = Place(f"{where}:{line}", "", tell)
         try:

@@ -9,7 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from rmbench import plugins, rewards, suite
+from rmbench import plugins, rewards, suite, suite_values
 from rmbench.api import Batch, Runtime, Task
 from rmbench.checks import Once
 from rmbench.errors import InputError, PluginError, RMBenchError
@@ -212,7 +212,7 @@ def score(
     rows: Iterable[Mapping[str, Any]],
     options: Mapping[str, Any] | None = None,
     *,
-    timeout: float = suite.DEFAULT_TIMEOUT,
+    timeout: float = suite_values.DEFAULT_TIMEOUT,
 ) -> list[dict[str, Any]]:
     """Score rows with one reward.
 

@@ -3,34 +3,26 @@
 from __future__ import annotations
 
 import os
-import tomllib
 from dataclasses import dataclass, field, replace
 from difflib import get_close_matches
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from rmbench import entries, guard, hub, options, recipes, rewards, tasks
+from rmbench import entries, guard, hub, options, recipes, rewards, suite_values, tasks
 from rmbench.api import EMPTY
 from rmbench.builtin.nulls import NULL_REWARDS
 from rmbench.errors import InputError, did_you_mean
 from rmbench.overrides import Overrides, label, merged, reward_entry
+from rmbench.toml_file import table_of, text_of
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Mapping
 
     from rmbench.api import Task, Unscored
     from rmbench.entries import Entry
     from rmbench.plugins import Catalog
     from rmbench.rewards import Chosen
-
-KEYS = {
-    "name", "tasks", "rewards", "metrics", "studies", "seeds", "limit", "unscored", "timeout", "reward_model", "policy",
-    "train", "tune",
-}  # fmt: skip
-STUDIES = ("score", "agree", "optimise", "speed")
-LATER_STUDIES = ("probe",)
-MAX_SEED = 2**63 - 1
-DEFAULT_TIMEOUT = 300.0
+    from rmbench.suite_values import Lines
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,100 +91,16 @@ def find(name: str) -> Path:
 
 def read(path: Path) -> dict[str, Any]:
     """Read a suite file as it stands; its keys are checked by ``plan``."""
-    try:
-        text = path.read_bytes().decode("utf-8-sig")
-        return tomllib.loads(text)
-    except UnicodeDecodeError as error:
-        raise InputError(f"is not UTF-8 (byte {error.start})", where=str(path), help="save it as UTF-8") from error
-    except (tomllib.TOMLDecodeError, RecursionError, ValueError) as error:
-        raise InputError(f"is not TOML: {error}", where=str(path), help="see the example in README.md") from error
-    except OSError as error:
-        raise InputError(
-            f"cannot be read: {error.strerror}", where=str(path), help="check the path and its permissions"
-        ) from error
+    return table_of(path, text_of(path))
 
 
-def _check_keys(given: Mapping[str, Any], where: str) -> None:
-    for key in given:
-        if key not in KEYS:
-            raise InputError(f"unknown key {key!r}", where=where, help=did_you_mean(key, KEYS))
-
-
-def _value(given: Mapping[str, Any], key: str, default: Any, accept: tuple[type, ...], where: str) -> Any:
-    value = given.get(key, default)
-    if value is default and key not in given:
-        return default
-    if not isinstance(value, accept) or isinstance(value, bool):
-        expected = " or ".join(t.__name__ for t in accept)
-        raise InputError(
-            f"{key} is {value!r}, expected {expected}", where=where, help="see DESIGN of suites in README.md"
-        )
-    return value
-
-
-def _seeds(given: Mapping[str, Any], where: str) -> tuple[int, ...]:
-    seeds = _value(given, "seeds", [1], (list,), where)
-    for seed in seeds:
-        if not isinstance(seed, int) or isinstance(seed, bool) or not 0 <= seed <= MAX_SEED:
-            raise InputError(f"seed {seed!r} is not an integer from 0 to 2^63-1", where=where, help="seeds = [1]")
-        if seeds.count(seed) > 1:
-            raise InputError(f"seed {seed} stands twice in seeds", where=where, help="leave one out")
-    if not seeds:
-        raise InputError("seeds is empty", where=where, help="seeds = [1]")
-    return tuple(seeds)
-
-
-def _limits(given: Mapping[str, Any], where: str) -> tuple[int | None, float]:
-    limit = _value(given, "limit", None, (int,), where)
-    if limit is not None and limit < 1:
-        raise InputError(
-            f"limit is {limit}, expected at least 1", where=where, help="leave it out to take every sample"
-        )
-    timeout = _value(given, "timeout", DEFAULT_TIMEOUT, (int, float), where)
-    if not 0 <= timeout < float("inf"):
-        raise InputError(f"timeout is {timeout}, expected seconds (0: none)", where=where, help="timeout = 300")
-    return limit, float(timeout)
-
-
-def _choice(value: Any, choices: Sequence[str], key: str, where: str) -> Any:
-    if value is not None and value not in choices:
-        raise InputError(
-            f"{key} is {value!r}, expected {' or '.join(choices)}", where=where, help=did_you_mean(str(value), choices)
-        )
-    return value
-
-
-def _strings(given: Mapping[str, Any], key: str, where: str) -> tuple[str, ...] | None:
-    values = _value(given, key, None, (list,), where)
-    if values is None:
-        return None
-    if not all(isinstance(value, str) for value in values):
-        raise InputError(f"{key} holds something else than strings", where=where, help=f'{key} = ["..."]')
-    return tuple(values)
-
-
-def _studies(given: Mapping[str, Any], where: str) -> tuple[str, ...]:
-    named = _strings(given, "studies", where)
-    for study in named or ():
-        if study in LATER_STUDIES:
-            raise InputError(
-                f"the study {study!r} is not in this version of rmbench",
-                where=where,
-                help=f"there are {', '.join(STUDIES)}",
-            )
-        _choice(study, STUDIES, "studies", where)
-    if named is None:
-        return ("score", "agree", *(["optimise"] if given.get("policy") or given.get("train") else []))
-    return ("score", *(s for s in STUDIES[1:] if s in named))
-
-
-def _metrics(given: Mapping[str, Any], catalog: Catalog, where: str) -> tuple[str, ...] | None:
-    names = _strings(given, "metrics", where)
+def _metrics(given: Mapping[str, Any], catalog: Catalog, at: Lines) -> tuple[str, ...] | None:
+    names = suite_values.metrics(given, at)
     for name in names or ():
         try:
             catalog.find("metric", name)
         except InputError as error:
-            raise InputError(error.what, where=where, help=error.help) from error
+            raise InputError(error.what, where=at("metrics"), help=error.help) from error
     return names
 
 
@@ -349,40 +257,35 @@ def plan(given: Mapping[str, Any], catalog: Catalog, over: Overrides, *, base: P
     Raises:
         InputError, PluginError: before anything is written.
     """
-    _check_keys(given, where)
+    at = suite_values.lines(where, over)
+    suite_values.check_keys(given, at)
     placed = _placed_options(given, over, catalog, base, where)
     given, placed = entries.with_options(given, placed, catalog, over.base)
     over = replace(over, options=placed)
     written, given = given, merged(given, over, where)
     given["rewards"] = entries.with_rewards(given, written, models=not over.rewards)
-    for key in ("tasks", "rewards"):
-        if not isinstance(given.get(key), list) or not given[key]:
-            raise InputError(
-                f"{key} is missing or empty", where=where, help=f'{key} = ["..."] (see `rmbench list {key}`)'
-            )
-    limit, timeout = _limits(given, where)
-    found_tasks = _tasks(given["tasks"], catalog, over, base)
-    seeds = _seeds(given, where)
+    suite_values.check(given, at)
+    found_tasks = _tasks(suite_values.tasks(given, at), catalog, over, base)
+    seeds = suite_values.seeds(given, at)
     find_task: Callable[[Any], Task] = lambda name: _task(name, catalog, base, over)  # noqa: E731 - for two readers
     models = recipes.read(
         given.get("reward_model", []), catalog, find_task=find_task, base=base, where=where, seed=seeds[0]
     )
     policies = entries.read(given, catalog, find_task=find_task, base=base, where=where)
-    chosen = _chosen(given, models, catalog, base, where)
+    chosen = _chosen(given, models, catalog, base, at("rewards"))
     ordered = waves(_with_nulls(chosen, catalog, where), where)
     recipes.check([one for wave in ordered for one in wave], where)
     entries.check_rewards(policies, [one for wave in ordered for one in wave], where)
-    unscored = _choice(given.get("unscored"), ("wrong", "exclude"), "unscored", where)
     return Plan(
-        name=_value(given, "name", "suite", (str,), where),
+        name=suite_values.name(given, at),
         tasks=found_tasks,
         waves=ordered,
-        metrics=_metrics(given, catalog, where),
-        studies=_studies(given, where),
+        metrics=_metrics(given, catalog, at),
+        studies=suite_values.studies(given, at),
         seeds=seeds,
-        limit=limit,
-        unscored=unscored,
-        timeout=timeout,
+        limit=suite_values.limit(given, at),
+        unscored=suite_values.unscored(given, at),
+        timeout=suite_values.timeout(given, at),
         given=given,
         base=base,
         data_dir=_data_folder(over),
@@ -391,7 +294,7 @@ def plan(given: Mapping[str, Any], catalog: Catalog, over: Overrides, *, base: P
     )
 
 
-def _tasks(names: Sequence[Any], catalog: Catalog, over: Overrides, base: Path) -> tuple[Task, ...]:
+def _tasks(names: Iterable[str], catalog: Catalog, over: Overrides, base: Path) -> tuple[Task, ...]:
     found = [_task(name, catalog, base, over) for name in names]
     twice = {task.name for task in found if sum(other.name == task.name for other in found) > 1}
     if twice:

@@ -46,7 +46,11 @@ def load_task(folder: Path) -> Task:
     Raises:
         InputError: the card is missing or wrong; ``InputErrors`` for several problems.
     """
-    return load_card(Path(folder) / CARD)
+    card = Path(folder) / CARD
+    if is_folder(Path(folder)) and not os.path.lexists(card):
+        what = f"a folder without {CARD}, expected a task folder or a data file"
+        raise InputError(what, where=str(folder), help="name the file of rows, or write a card beside it")
+    return load_card(card)
 
 
 def load_tasks(folder: Path) -> list[Task]:
@@ -158,7 +162,7 @@ def read(task: Task, split: str = "test", warn: Warn = _warn) -> Iterator[Sample
         with open_regular(file) as stream:
             before = state(stream)
             _check_sha256(task, file, stream)
-            for line, record in records(stream, file, problems):
+            for line, record in records(stream, file, problems, rows.warn):
                 try:
                     sample = rows.sample(record, file, line)
                 except HopelessError as error:
@@ -192,6 +196,7 @@ class _Rows:
     promptless: int = 0
     before: int = 0  # lines of the files that were read already
     last: int = 0
+    empty: int = 0
 
     def next_file(self) -> None:
         """Take the lines of the next file as those behind the ones that were read."""
@@ -210,6 +215,7 @@ class _Rows:
             raise at.error(
                 f"the id {show(sample.id)} stands in {place} {earlier} too", "give every row an id of its own"
             )
+        self.empty += not all(each.text for each in sample.candidates)
         return sample
 
     def _row(self, record: dict[str, Any], at: Place, default_id: str) -> dict[str, Any]:
@@ -230,6 +236,8 @@ class _Rows:
             self.warn(f"in {self.equal} rows chosen equals rejected: a tie, not a preference")
         if self.promptless:
             self.warn(f"in {self.promptless} rows the prompt is empty")
+        if self.empty:
+            self.warn(f"in {self.empty} rows an answer is empty")
 
 
 def _split(task: Task, split: str) -> Path:

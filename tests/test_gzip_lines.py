@@ -57,7 +57,7 @@ def test_a_wrong_row_is_named_by_its_line(tmp_path):
         (lambda body: body[:12], "the gzip file ends too early"),
         (lambda body: body[:-8] + b"\0\0\0\0" + body[-4:], "not a whole gzip file .*CRC"),
         (lambda body: body + b"more", "not a whole gzip file"),
-        (lambda _: TEXT, "not a whole gzip file"),
+        (lambda _: TEXT, "not gzip data"),
         (lambda _: b"", "0 rows"),
         (lambda _: gzip.compress(b""), "0 rows"),
     ],
@@ -77,9 +77,9 @@ def test_two_members_are_one_file(tmp_path):
 
 def test_a_bomb_is_refused_in_little_memory(tmp_path, monkeypatch):
     monkeypatch.setattr(datafile, "FREE", 2**20)
-    path = packed(tmp_path, b" \n" * 2**23)
+    path = packed(tmp_path, (b" " * 2**12 + b"\n") * 2**12)
     tracemalloc.start()
-    with pytest.raises(InputError, match=r"unpacks to more than \d+ MiB"):
+    with pytest.raises(InputError, match=r"unpacks to more than 200 times its size"):
         read(path)
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()

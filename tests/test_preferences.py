@@ -163,8 +163,10 @@ def test_equal_conversations_keep_their_last_message_as_answer(tmp_path):
 
 
 def test_empty_answers_are_answers(tmp_path):
-    (found,) = read(tmp_path, {"prompt": "x", "chosen": "a", "rejected": ""})
+    warnings = []
+    (found,) = read(tmp_path, {"prompt": "x", "chosen": "a", "rejected": ""}, warn=warnings)
     assert found.preferences == (Preference(0, 1),)
+    assert [each.partition(": ")[2] for each in warnings] == ["in 1 rows an answer is empty"]
 
 
 # ---- RewardBench
@@ -319,7 +321,7 @@ FIRST_ROWS = {
     "no rejected": ({"prompt": "Q", "chosen": "a", "accepted": "b"}, ':1: "rejected" is missing', '"chosen" and "rejected"'),
     "misspelt chosen": ({"prompt": "Q", "choosen": "a", "rejected": "b"}, '"chosen" is missing', 'is "choosen" meant?'),
     "misspelt prompt": ({"promt": "Q", "chosen": "a", "rejected": "b"}, 'the field "promt" is not known', '"prompt"?'),
-    "number": ({"prompt": "Q", "chosen": 3, "rejected": "b"}, '"chosen" is a number and "rejected" is a string', "columns"),
+    "number": ({"prompt": "Q", "chosen": 3, "rejected": "b"}, '"chosen" is a number (3) and "rejected" is a string', "columns"),
     "null": ({"prompt": "Q", "chosen": None, "rejected": "b"}, '"chosen" is null and "rejected" is a string', "columns"),
     "mixed": ({"prompt": "Q", "chosen": [assistant("a")], "rejected": "b"}, '"chosen" is a list of 1 messages and', "columns"),
     "empty": ({"prompt": "Q", "chosen": [], "rejected": ["b"]}, '"chosen" is a list of 0', "columns"),
@@ -347,7 +349,7 @@ PAIR = {"prompt": "Q", "chosen": "a", "rejected": "b"}
 LATER_ROWS = {
     "messages": (PAIR, PAIR | {"chosen": [assistant("a")]}, '"chosen" is a list of 1 messages, expected a string as in the'),
     "list": (PAIR, PAIR | {"rejected": ["b"]}, '"rejected" is a list of 1 strings, expected a string as in the first row'),
-    "number": (PAIR, PAIR | {"chosen": 3}, '"chosen" is a number, expected a string as in the first row'),
+    "number": (PAIR, PAIR | {"chosen": 3}, '"chosen" is a number (3), expected a string as in the first row'),
     "no prompt": (PAIR, {"chosen": "a", "rejected": "b"}, '"prompt" is missing'),
     "a prompt": ({"chosen": "a b", "rejected": "a c"}, PAIR, '"prompt" stands here, but not in the first row'),
     "no rejected": (PAIR, {"prompt": "Q", "chosen": "a"}, '"rejected" is missing'),

@@ -45,7 +45,7 @@ def test_a_circle_is_refused(catalog, task, tmp_path):
     [
         ({"taks": []}, "did you mean tasks"),
         ({"tasks": []}, "tasks is missing or empty"),
-        ({"rewards": "length"}, "rewards is missing or empty"),
+        ({"rewards": "length"}, 'rewards is "length", expected a list'),
         ({"rewards": [{"name": "x"}]}, "no `use`"),
         ({"rewards": [{"use": "length", "option": {}}]}, "did you mean option"),
         ({"rewards": ["length", "length"]}, "two rewards are called"),
@@ -61,7 +61,7 @@ def test_a_circle_is_refused(catalog, task, tmp_path):
         ({"seeds": [1.5]}, "seed"),
         ({"seeds": [True]}, "seed"),
         ({"limit": 0}, "limit"),
-        ({"limit": "3"}, "expected int"),
+        ({"limit": "3"}, "expected a whole number"),
         ({"timeout": float("inf")}, "timeout"),
         ({"timeout": -1}, "timeout"),
         ({"unscored": "none"}, "wrong or exclude"),

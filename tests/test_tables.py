@@ -100,7 +100,7 @@ def test_numbers_do_not_depend_on_the_format(tmp_path):
     for name in ("cats.jsonl", "cats.parquet", "cats.csv"):
         task = {"cats.jsonl": jsonl, **WRITERS}[name](tmp_path / name, rows(6))
         out = tmp_path / f"run-{name}"
-        done = rmbench("run", "--task", task, "--reward", "rouge-l", "--reward", "length", "--out", out)
+        done = rmbench("run", "--task", task, "--reward", "length", "--out", out)
         assert done.returncode == 0, done.stderr
         found = json.loads((out / "results.json").read_text())["results"]
         results[name] = [{key: value for key, value in each.items() if key != "signature"} for each in found]
@@ -172,7 +172,7 @@ def test_a_short_file_of_long_texts_is_streamed_within_a_budget(tmp_path, monkey
     assert (tmp_path / "t.parquet").stat().st_size < 60_000
     assert len(samples(tmp_path / "t.parquet")) == 40
     monkeypatch.setattr(datafile, "FREE", 30 * 2**20)
-    with pytest.raises(InputError, match=r"t\.parquet: unpacks to more than 30 MiB"):
+    with pytest.raises(InputError, match=r"t\.parquet: unpacks to more than 200 times its size, over 30 MiB"):
         samples(tmp_path / "t.parquet")
     monkeypatch.setattr(datafile, "FREE", 64 * 2**20)
     monkeypatch.setattr(columnar, "LINE_CAP", 2**19)

@@ -113,10 +113,10 @@ def test_ids_are_unique_and_both_lines_are_named(tmp_path):
 
 
 def test_rows_without_ids_are_named_by_their_line(tmp_path):
-    assert [each.id for each in read(tmp_path / "a b.jsonl", ["\n", {"prompt": "x"}, {"prompt": "x"}])] == [
-        "a b-2",
-        "a b-3",
-    ]
+    warnings = []
+    found = read(tmp_path / "a b.jsonl", ["\n", {"prompt": "x"}, {"prompt": "x"}], warn=warnings)
+    assert [each.id for each in found] == ["a b-2", "a b-3"]
+    assert [each.partition(": ")[2] for each in warnings] == ["blank lines are left out: 1"]
 
 
 def test_problems_of_syntax_and_of_fields_are_listed_together(tmp_path):

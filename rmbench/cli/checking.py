@@ -57,7 +57,7 @@ def verify(run: Annotated[Path, typer.Argument(metavar="RUN", help="A run folder
     """
     from rmbench import aside
     from rmbench.cli.catalog import load
-    from rmbench.suite import DEFAULT_TIMEOUT
+    from rmbench.suite_values import DEFAULT_TIMEOUT
     from rmbench.verify import verify as look
 
     @contextmanager

@@ -7,6 +7,7 @@ import io
 import json
 import os
 import sys
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from rmbench.guard import ACTING, plain
@@ -74,12 +75,20 @@ def say(*lines: str) -> None:
 def say_error(error: RMBenchError) -> None:
     """Write what is wrong, where, and what to do to stderr."""
     place = f"{error.where}: " if error.where else ""
-    say(f"rmbench: error: {place}{error.what}", *([f"  help: {error.help}"] if error.help else []))
+    say(f"rmbench: error: {placed(place + error.what)}", *([f"  help: {error.help}"] if error.help else []))
 
 
 def print_lines(text: str) -> None:
     """Write text to stdout, line by line."""
     sys.stdout.write("".join(plain(line).rstrip() + "\n" for line in text.split("\n")))
+
+
+def placed(message: str) -> str:
+    """Return a message whose place is relative to the working directory, where it lies in there."""
+    try:
+        return message.removeprefix(f"{Path.cwd()}{os.sep}")
+    except OSError:  # the folder is gone
+        return message
 
 
 def print_table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
