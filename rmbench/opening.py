@@ -6,7 +6,7 @@ import shutil
 from typing import TYPE_CHECKING, Any
 
 from rmbench.errors import InputError, RunFolderError
-from rmbench.store import RunFolder, faults, now
+from rmbench.store import RunFolder, faults, hidden, now
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -34,8 +34,12 @@ def open_folder(path: Path, manifest: dict[str, Any], settings: Settings) -> tup
             raise InputError("is no run of rmbench", where=str(path), help="choose another --out") from error
         old.lock()
         with faults(path):
-            shutil.rmtree(path)
+            aside = hidden(path, ".old")  # renamed first: what is half removed could be neither resumed nor replaced
+            path.rename(aside)
+            run = RunFolder.create(path, manifest)
+            shutil.rmtree(aside, ignore_errors=True)
         old.close()
+        return run, manifest
     elif filled:
         advice = (
             "--resume to go on with it, --force to replace it"

@@ -10,7 +10,7 @@ import os
 import re
 import shutil
 import time
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any
 
@@ -52,7 +52,7 @@ def faults(path: Path, *, creating: bool = False) -> Iterator[None]:
         yield
     except OSError as error:
         if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
-            free = shutil.disk_usage(path if path.exists() else Path("/")).free
+            free = shutil.disk_usage(next(one for one in (path, *path.parents) if exists(one))).free
             raise EnvironmentFault(
                 f"no space to write ({free:,} bytes free)",
                 where=str(path),
@@ -81,11 +81,15 @@ def write_whole(path: Path, data: bytes) -> None:
     with faults(path):
         path.parent.mkdir(parents=True, exist_ok=True)
         temporary = path.with_name(f"{path.name}.tmp-{os.getpid()}")
-        with temporary.open("wb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.rename(path)
+        try:
+            with temporary.open("wb") as file:
+                file.write(data)
+                file.flush()
+                os.fsync(file.fileno())
+            temporary.rename(path)
+        except OSError:  # a sync that failed once may succeed on lost data: nothing of this try is used
+            temporary.unlink(missing_ok=True)
+            raise
         sync_folder(path.parent)
 
 
@@ -95,6 +99,20 @@ def append(path: Path, data: bytes) -> None:
         handle = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o644)
         with os.fdopen(handle, "ab") as log:
             log.write(data)
+
+
+def append_whole(path: Path, data: bytes) -> None:
+    """Append a line to a journal and sync it; where that fails the journal is as long as before."""
+    with faults(path), path.open("ab") as journal:
+        before = journal.tell()
+        try:
+            journal.write(data)
+            journal.flush()
+            os.fsync(journal.fileno())
+        except OSError:
+            with suppress(OSError):
+                os.ftruncate(journal.fileno(), before)
+            raise
 
 
 class RunFolder:
@@ -112,20 +130,39 @@ class RunFolder:
 
     @classmethod
     def create(cls, path: Path, manifest: dict[str, Any]) -> RunFolder:
-        """Make the folder appear with its manifest inside, and lock it."""
+        """Make the folder appear with its manifest inside, locked.
+
+        Raises:
+            RunFolderError: another process has made it meanwhile.
+        """
         with faults(path, creating=True):
             path.parent.mkdir(parents=True, exist_ok=True)
-            temporary = path.with_name(f".{path.name[:200]}.tmp-{os.getpid()}")
-            shutil.rmtree(temporary, ignore_errors=True)
-            temporary.mkdir()
-            write_whole(temporary / MANIFEST, canonical(manifest))
-            if path.is_dir():
-                path.rmdir()  # an empty folder that the user made; a full one was refused before
-            temporary.rename(path)
-            sync_folder(path.parent)
-        run = cls(path)
-        run.lock()
+            clear(path)
+            run = cls(hidden(path))
+            run.path.mkdir()
+            try:
+                run.lock()
+                write_whole(run.path / MANIFEST, canonical(manifest))
+                run.appear(path)
+                sync_folder(path.parent)
+            except BaseException:
+                shutil.rmtree(hidden(path), ignore_errors=True)
+                run.close()
+                raise
         return run
+
+    def appear(self, path: Path) -> None:
+        """Take the place of nothing or of an empty folder."""
+        try:
+            self.path.rename(path)
+        except OSError as error:
+            if error.errno in (errno.ENOTEMPTY, errno.EEXIST) and self.is_run(path):
+                RunFolder(path).lock()  # raises and names who was first
+                raise RunFolderError(
+                    "another process has made a run here", where=str(path), help="choose another --out"
+                ) from error
+            raise
+        self.path = path
 
     @classmethod
     def reopen(cls, path: Path) -> RunFolder:
@@ -149,9 +186,10 @@ class RunFolder:
             raise RunFolderError(
                 f"another process writes here ({holder})", where=str(self.path), help="wait for it to end"
             ) from error
-        os.ftruncate(handle, 0)
-        os.pwrite(handle, f"pid {os.getpid()} on {os.uname().nodename} since {now()}\n".encode(), 0)
         self._lock = handle
+        with faults(self.path / LOCK):
+            os.ftruncate(handle, 0)
+            os.pwrite(handle, f"pid {os.getpid()} on {os.uname().nodename} since {now()}\n".encode(), 0)
 
     def close(self) -> None:
         """Release the lock."""
@@ -199,10 +237,7 @@ class RunFolder:
         write_whole(self.path / name, data)
         digest = hashlib.sha256(data).hexdigest()
         line = json.dumps({"part": name, "sha256": digest, "rows": rows}) + "\n"
-        with faults(self.path / JOURNAL), (self.path / JOURNAL).open("ab") as journal:
-            journal.write(line.encode())
-            journal.flush()
-            os.fsync(journal.fileno())
+        append_whole(self.path / JOURNAL, line.encode())
         self.parts[name] = digest
 
     def journal(self) -> dict[str, str]:
@@ -274,6 +309,30 @@ class RunFolder:
         """Return the journalled parts under a folder, in order."""
         parts = self.parts or self.journal()
         return sorted(name for name in parts if name.startswith(folder + "/") and name.endswith(".parquet"))
+
+
+def hidden(path: Path, what: str = "") -> Path:
+    """Return where a folder is made, or put aside, next to its place: a name that is never too long."""
+    return path.with_name(f".{folder_name(path.name)}{what}.tmp-{os.getpid()}")
+
+
+def clear(path: Path) -> None:
+    """Remove what killed processes left beside a folder's place; what a living one makes there stays."""
+    ours = re.compile(rf"\.{re.escape(folder_name(path.name))}(\.old)?\.tmp-(\d+)")
+    for left in path.parent.iterdir():
+        found = ours.fullmatch(left.name)
+        if found and not left.is_symlink() and not _alive(int(found[2])):
+            shutil.rmtree(left, ignore_errors=True)
+
+
+def _alive(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except OSError:
+        return True
+    return pid != os.getpid()  # a process before us had our number
 
 
 def now() -> str:

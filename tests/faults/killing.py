@@ -17,10 +17,15 @@ import shutil
 import sys
 import tempfile
 import time
+import traceback
 from collections import Counter
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import stage
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 NESTED = 3  # kills of the resumes of one run
 
@@ -99,7 +104,9 @@ def one(folder: Path, kind: str, kills: int, seed: int) -> dict:
 
 def merged(every: list[dict]) -> dict:
     """Return what several processes found as one."""
-    whole: dict = {key: every[0][key] for key in ("kills", "runs", "identical", "resumes killed", "parts kept", "wrong")}
+    whole: dict = {
+        key: every[0][key] for key in ("kills", "runs", "identical", "resumes killed", "parts kept", "wrong")
+    }
     for other in every[1:]:
         for key in whole:
             whole[key] += other[key]
@@ -114,28 +121,30 @@ def kill(kind: str, kills: int, *, seed: int = 1, jobs: int = 2) -> dict:
     begun = time.monotonic()
     stage.load(kind)
     shares = [kills // jobs + (job < kills % jobs) for job in range(jobs)]
-    with tempfile.TemporaryDirectory(prefix="rmbench-kill-", dir=quick()) as place:
-        children = {}
-        for job, share in enumerate(shares):
+    found = merged(side_by_side(jobs, lambda job, folder: one(folder, kind, shares[job], seed * 1000 + job)))
+    return {"suite": kind, "seed": seed, **found, "seconds": round(time.monotonic() - begun, 1)}
+
+
+def side_by_side(jobs: int, work: Callable[[int, Path], Any]) -> list[Any]:
+    """Call ``work(job, folder)`` in forks of this process, which has one thread; return what each gave, as JSON has it."""
+    with tempfile.TemporaryDirectory(prefix="rmbench-faults-", dir=quick()) as place:
+        children = []
+        for job in range(jobs):
+            folder = Path(place) / str(job)
+            folder.mkdir()
             child = os.fork()
             if child == 0:
-                folder = Path(place) / str(job)
-                folder.mkdir()
-                code = 0
+                code = 1
                 try:
-                    found = one(folder / "home", kind, share, seed * 1000 + job)
-                    (folder / "found.json").write_text(json.dumps(found), encoding="utf-8")
-                except BaseException as error:
-                    code = 1
-                    print(repr(error), file=sys.stderr)
+                    (folder / "found.json").write_text(json.dumps(work(job, folder / "home")), encoding="utf-8")
+                    code = 0
+                except BaseException:
+                    traceback.print_exc()
                 os._exit(code)
-            children[child] = job
-        for child in children:
-            if os.waitpid(child, 0)[1]:
-                raise SystemExit("a process that kills failed")
-        files = sorted(Path(place).glob("*/found.json"))
-        found = merged([json.loads(file.read_bytes()) for file in files])
-    return {"suite": kind, "seed": seed, **found, "seconds": round(time.monotonic() - begun, 1)}
+            children.append(child)
+        if any([os.waitpid(child, 0)[1] for child in children]):
+            raise SystemExit("one of the processes failed")
+        return [json.loads((Path(place) / str(job) / "found.json").read_bytes()) for job in range(jobs)]
 
 
 def quick() -> str | None:

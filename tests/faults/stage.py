@@ -11,6 +11,7 @@ from __future__ import annotations
 import contextlib
 import gc
 import importlib
+import itertools
 import json
 import os
 import signal
@@ -22,10 +23,12 @@ from types import SimpleNamespace
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from rmbench.runs import Run
 
 HERE = Path(__file__).resolve().parent
-sys.path.insert(0, str(HERE.parent))
+sys.path[:0] = [str(HERE.parent), str(HERE.parent.parent)]  # the checkout before what is installed
 
 MODULES = (
     "pandas", "pyarrow.dataset", "pyarrow.parquet", "scipy.stats", "typer", "rmbench.builtin.metrics",
@@ -39,6 +42,7 @@ TORCH = (
 )  # fmt: skip
 PART_ROWS = 9
 REPORT = ("index.html", "report.md", "results.csv", "results.json", "results.tex")
+COUNT = itertools.count()
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
@@ -75,11 +79,14 @@ class Forked:
 
     def __init__(self, command: list[str], **options: object) -> None:
         ours, theirs = zip(*(reversed(os.pipe()) if n == 0 else os.pipe() for n in range(3)), strict=True)
+        ready, begun = os.pipe()
         self.pid = os.fork()
         if self.pid == 0:
-            work(command[-1], theirs)
-        for end in theirs:
+            work(command[-1], theirs, begun)
+        for end in (*theirs, begun):
             os.close(end)
+        os.read(ready, 1)  # it has its own group now, as behind Popen
+        os.close(ready)
         self.stdin, self.stdout, self.stderr = (
             os.fdopen(end, "wb" if n == 0 else "rb", 0) for n, end in enumerate(ours)
         )
@@ -103,10 +110,11 @@ class Forked:
         os.kill(self.pid, signal.SIGTERM)
 
 
-def work(module: str, streams: tuple[int, ...]) -> None:
+def work(module: str, streams: tuple[int, ...], begun: int) -> None:
     """Be a worker in a fresh fork: take the streams, keep nothing else of the driver, never return."""
     try:
         os.setsid()
+        os.write(begun, b".")
         for number, stream in enumerate(streams):
             os.dup2(stream, number)
         os.closerange(3, 1024)
@@ -119,12 +127,14 @@ def work(module: str, streams: tuple[int, ...]) -> None:
         os._exit(1)
 
 
-def become_rmbench(words: list[str], folder: Path, said: int) -> None:
+def become_rmbench(words: list[str], folder: Path, said: int, *, gate: int | None) -> None:
     """Be the command line in a fresh fork, in a process group of its own; never return."""
     from rmbench import process, source
     from rmbench.cli import main, terminal
 
     os.setsid()
+    if gate is not None:
+        os.read(gate, 1)
     os.chdir(folder)
     null = os.open(os.devnull, os.O_RDWR)
     for number, stream in enumerate((null, said, said)):
@@ -144,24 +154,40 @@ def become_rmbench(words: list[str], folder: Path, said: int) -> None:
 
 
 class Attempt:
-    """One start of the command line: waited for, or killed with all of its process group."""
+    """One start of the command line: waited for, or killed with all of its process group.
 
-    def __init__(self, words: list[str], folder: Path, *, real: bool = False, **environment: str) -> None:
-        self.said = folder / f".said-{os.getpid()}"
+    ``held``: it waits before it begins, for a tracer, until ``go``. ``prepare`` is called in the new process first.
+    """
+
+    def __init__(
+        self,
+        words: list[str],
+        folder: Path,
+        *,
+        real: bool = False,
+        held: bool = False,
+        prepare: Callable[[], None] = lambda: None,
+    ) -> None:
+        self.said = folder / f".said-{os.getpid()}-{next(COUNT)}"
         self.begun = time.monotonic()
+        self.gate = os.pipe() if held else (None, None)
         with self.said.open("wb") as said:
             if real:
                 command = [sys.executable, "-m", "rmbench.cli.main", *words]
-                env = {**os.environ, **environment}
                 self.pid = subprocess.Popen(
                     command, cwd=folder, stdin=subprocess.DEVNULL, stdout=said, stderr=said, start_new_session=True,
-                    env=env,
                 ).pid  # fmt: skip
             else:
                 self.pid = os.fork()
                 if self.pid == 0:
-                    os.environ.update(environment)
-                    become_rmbench(words, folder, said.fileno())
+                    prepare()
+                    become_rmbench(words, folder, said.fileno(), gate=self.gate[0])
+
+    def go(self) -> None:
+        """Let it begin where it was held."""
+        os.write(self.gate[1], b".")
+        for end in self.gate:
+            os.close(end)
 
     def ended(self, seconds: float) -> int | None:
         """Wait so long; return the exit code, or None where it still runs."""
