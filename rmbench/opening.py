@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 from typing import TYPE_CHECKING, Any
 
@@ -12,6 +13,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from rmbench.runs import Settings
+
+MOST_SHOWN = 60  # characters of a value that differs
 
 
 def open_folder(path: Path, manifest: dict[str, Any], settings: Settings) -> tuple[RunFolder, dict[str, Any]]:
@@ -40,7 +43,7 @@ def open_folder(path: Path, manifest: dict[str, Any], settings: Settings) -> tup
             shutil.rmtree(aside, ignore_errors=True)
         old.close()
         return run, manifest
-    elif filled:
+    if filled:
         advice = (
             "--resume to go on with it, --force to replace it"
             if RunFolder.is_run(path)
@@ -76,7 +79,8 @@ def _differs(key: str, before: Any, after: Any) -> str:
     if before == after:
         return ""
     if not (isinstance(before, dict) and isinstance(after, dict)) or "signatures" not in before:
-        return key
+        old, new = (json.dumps(value, ensure_ascii=True) for value in (before, after))
+        return f"{key} ({old} there, {new} now)" if max(len(old), len(new)) <= MOST_SHOWN else key
     if {**before, "signatures": {}} != {**after, "signatures": {}}:
         return key
     old, new = before["signatures"], after["signatures"]

@@ -142,7 +142,7 @@ def side_by_side(jobs: int, work: Callable[[int, Path], Any]) -> list[Any]:
                     traceback.print_exc()
                 os._exit(code)
             children.append(child)
-        if any([os.waitpid(child, 0)[1] for child in children]):
+        if sum(os.waitpid(child, 0)[1] != 0 for child in children):
             raise SystemExit("one of the processes failed")
         return [json.loads((Path(place) / str(job) / "found.json").read_bytes()) for job in range(jobs)]
 

@@ -88,8 +88,9 @@ def calls_in(log: Path, place: Path) -> list[tuple[str, str, str]]:
         name, _, words = rest.strip().partition("(")
         handle, quoted = HANDLE.match(words), QUOTED.findall(words)
         path = handle.group(1) if handle else quoted[0] if quoted else ""
-        if path.startswith(f"{place}/") and name in {*CALLS, "openat", "mkdir", "unlink", "rmdir"}:
-            found.append((thread, name, re.sub(r"\.tmp-\d+", ".tmp-PID", path.removeprefix(f"{place}/"))))
+        if f"{path}/".startswith(f"{place}/") and name in CALLS:
+            file = path.removeprefix(str(place)).removeprefix("/") or "."
+            found.append((thread, name, re.sub(r"\.tmp-\d+", ".tmp-PID", file)))
     return found
 
 
