@@ -59,8 +59,9 @@ def faults(path: Path, *, creating: bool = False) -> Iterator[None]:
                 help="free some space, then resume with --resume",
             ) from error
         if creating and error.errno in (errno.ENOTDIR, errno.EEXIST, errno.EISDIR, errno.ENAMETOOLONG):
+            what = error.strerror if str(error.filename) == str(path) else f"{error.strerror}: {error.filename}"
             raise InputError(
-                f"cannot be the run folder: {error.strerror}", where=str(path), help="choose another --out"
+                f"cannot be the run folder: {what}", where=str(path), help="choose another --out"
             ) from error
         raise EnvironmentFault(
             f"{error.strerror}", where=str(path), help="check the folder and its permissions"

@@ -165,7 +165,9 @@ def file_sizes(home: Path, often: int) -> Tried:
     return tried
 
 
-def full(home: Path, out: Path, attempt: stage.Attempt, expected: dict[str, bytes], free: Callable[[], None] = lambda: None) -> list[str]:
+def full(
+    home: Path, out: Path, attempt: stage.Attempt, expected: dict[str, bytes], free: Callable[[], None] = lambda: None
+) -> list[str]:
     """Return what is wrong with a run that met a full disk and is resumed when there is space again."""
     code, said = attempt.ended(60), attempt.words()
     wrong = [] if code == 4 else [f"it ended with {code}, expected 4: {said[-300:]}"]
@@ -307,6 +309,85 @@ def other_runs(home: Path) -> Tried:
     return tried
 
 
+# ---- odd places
+
+
+NAMES = (
+    "sp ace #1 100% it's new\nline \u202eright to left\u202c \U0001f600 e\u0301 and \u00e9",
+    "\u65e5" * 85,  # 255 bytes
+    "-leading odd \udcff byte",
+)
+
+
+def odd_names(home: Path) -> Tried:
+    """Names of folders with spaces, #, %, quotes, a newline, bidi marks, emoji, 255 bytes, a dash, bytes that are no UTF-8."""
+    expected, tried = unbroken(home), Tried()
+    for name in NAMES:
+        out = home / name / name
+        attempt = stage.Attempt(stage.words_of(out), home)
+        code = attempt.ended(60)
+        tried.count([] if code == 0 else [f"{name!r}: it ended with {code}: {attempt.words()[-300:]}"])
+        tried.count([f"{name!r}: {what}" for what in resumed(home, out, expected)])
+    relative = stage.Attempt([*stage.words_of("x")[:-2], "--out=-x"], home)
+    tried.count([] if relative.ended(60) == 0 else [f"--out=-x: {relative.words()[-300:]}"])
+    tried.count(stage.problems(home / "-x", expected))
+    return tried
+
+
+def obeying() -> None:
+    """Let mode bits count for root too: give up the capabilities that overrule them."""
+    if os.getuid() == 0:
+        libc, overruling = ctypes.CDLL(None), 1 << 1 | 1 << 2  # CAP_DAC_OVERRIDE, CAP_DAC_READ_SEARCH
+        header, sets = (ctypes.c_uint32 * 2)(0x20080522, 0), (ctypes.c_uint32 * 6)()
+        libc.capget(header, sets)
+        sets[0] &= ~overruling
+        sets[1] &= ~overruling
+        if libc.capset(header, sets):
+            raise SystemExit("the capabilities of root could not be given up")
+
+
+def homeless() -> None:
+    """Have no home and no folder for a cache."""
+    obeying()
+    for name in ("HOME", "XDG_CACHE_HOME", "RMBENCH_CACHE", "TMPDIR"):
+        os.environ.pop(name, None)
+    os.environ["HOME"] = "/nonexistent"
+
+
+def no_space_of_its_own(home: Path) -> Tried:
+    """A read-only parent or run folder, a file in the folder's place or above it, no home, a read-only suite folder."""
+    expected, tried = unbroken(home), Tried()
+    locked, file = home / "locked", home / "file"
+    locked.mkdir()
+    file.write_text("mine", encoding="utf-8")
+    shutil.copytree(home / "whole", home / "shut")
+    locked.chmod(0o555)
+    (home / "shut").chmod(0o555)
+    places = {
+        locked / "run": (4, "Permission denied"), locked / "deep" / "run": (4, "Permission denied"),
+        file: (2, "is not empty"), file / "run": (2, f"File exists: {file}"), home / "shut": (4, "Permission denied"),
+    }  # fmt: skip
+    for out, (expect, told) in places.items():
+        attempt = stage.Attempt(
+            stage.words_of(out, *(["--resume"] if out.name == "shut" else [])), home, prepare=obeying
+        )
+        code, said = attempt.ended(60), attempt.words()
+        right = code == expect and told in said and str(out.parent) in said and "Traceback" not in said
+        tried.count([] if right else [f"{out.name}: it ended with {code}: {said[-400:]}"], said)
+    tried.count(
+        [] if file.read_text(encoding="utf-8") == "mine" and not list(locked.iterdir()) else ["it was written to"]
+    )
+    outside = home.parent / "outside"
+    home.chmod(0o555)
+    attempt = stage.Attempt(stage.words_of(outside / "run"), home, said=home.parent / "said", prepare=homeless)
+    code = attempt.ended(60)
+    home.chmod(0o755)
+    locked.chmod(0o755)
+    tried.count([] if code == 0 else [f"no home: it ended with {code}: {attempt.words()[-300:]}"])
+    tried.count(stage.problems(outside / "run", expected) if code == 0 else [])
+    return tried
+
+
 # ---- all of them
 
 
@@ -330,6 +411,8 @@ MATRIX: dict[str, Callable[[int], Tried]] = {
     "eight at once": lambda often: at_home(eight_at_once, often),
     "second writer": lambda _: at_home(second_writer),
     "other runs": lambda _: at_home(other_runs),
+    "odd names": lambda _: at_home(odd_names),
+    "odd places": lambda _: at_home(no_space_of_its_own),
 }
 
 
@@ -344,7 +427,9 @@ def tried(names: list[str], often: dict[str, int]) -> Iterator[tuple[str, dict]]
 def main() -> None:
     """Read the command line."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("often", nargs="*", help="NAME or NAME=TIMES", default=[name for name in MATRIX if "," not in name])
+    parser.add_argument(
+        "often", nargs="*", help="NAME or NAME=TIMES", default=[name for name in MATRIX if "," not in name]
+    )
     given = [word.partition("=") for word in parser.parse_args().often]
     often = {name: int(times or 3) for name, _, times in given}
     found = dict(tried(list(often), often))

@@ -18,6 +18,7 @@ import signal
 import subprocess
 import sys
 import time
+import traceback
 from pathlib import Path
 from types import SimpleNamespace
 from typing import TYPE_CHECKING
@@ -57,9 +58,10 @@ def load(kind: str) -> None:
 
         torch.set_num_threads(1)
         torch.optim.AdamW([torch.zeros(1, requires_grad=True)])  # imports half of torch
-    if kind == "small":
-        from rmbench import runs, suite
+    from rmbench import plugins, runs, suite
 
+    plugins.load()  # imports them
+    if kind == "small":
         suite.NULL_REWARDS = ()
         runs.Run.report = bare_report
     gc.collect()
@@ -166,9 +168,10 @@ class Attempt:
         *,
         real: bool = False,
         held: bool = False,
+        said: Path | None = None,
         prepare: Callable[[], None] = lambda: None,
     ) -> None:
-        self.said = folder / f".said-{os.getpid()}-{next(COUNT)}"
+        self.said = said or folder / f".said-{os.getpid()}-{next(COUNT)}"
         self.begun = time.monotonic()
         self.gate = os.pipe() if held else (None, None)
         with self.said.open("wb") as said:
@@ -180,8 +183,12 @@ class Attempt:
             else:
                 self.pid = os.fork()
                 if self.pid == 0:
-                    prepare()
-                    become_rmbench(words, folder, said.fileno(), gate=self.gate[0])
+                    try:
+                        prepare()
+                        become_rmbench(words, folder, said.fileno(), gate=self.gate[0])
+                    finally:  # never back into the code that forked
+                        traceback.print_exc()
+                        os._exit(99)
 
     def go(self) -> None:
         """Let it begin where it was held."""

@@ -14,8 +14,8 @@ from fakes import modules_of
 
 HERE = Path(__file__).resolve().parent
 OFTEN = {
-    "kills": 50, "calls": 8, "order": 1, "file sizes": 2, "small disk": 2, "signals": 6, "eight at once": 1,
-    "second writer": 1, "other runs": 1,
+    "kills": 50, "calls": 6, "order": 1, "file sizes": 1, "small disk": 2, "signals": 3, "eight at once": 1,
+    "second writer": 1, "other runs": 1, "odd names": 1, "odd places": 1,
 }  # fmt: skip
 STRACE = ("calls", "order")
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="faults are injected with Linux's means")
