@@ -174,18 +174,18 @@ class Attempt:
         self.said = said or folder / f".said-{os.getpid()}-{next(COUNT)}"
         self.begun = time.monotonic()
         self.gate = os.pipe() if held else (None, None)
-        with self.said.open("wb") as said:
+        with self.said.open("wb") as file:
             if real:
                 command = [sys.executable, "-m", "rmbench.cli.main", *words]
                 self.pid = subprocess.Popen(
-                    command, cwd=folder, stdin=subprocess.DEVNULL, stdout=said, stderr=said, start_new_session=True,
+                    command, cwd=folder, stdin=subprocess.DEVNULL, stdout=file, stderr=file, start_new_session=True,
                 ).pid  # fmt: skip
             else:
                 self.pid = os.fork()
                 if self.pid == 0:
                     try:
                         prepare()
-                        become_rmbench(words, folder, said.fileno(), gate=self.gate[0])
+                        become_rmbench(words, folder, file.fileno(), gate=self.gate[0])
                     finally:  # never back into the code that forked
                         traceback.print_exc()
                         os._exit(99)
