@@ -146,9 +146,11 @@ class RunFolder:
                 write_whole(run.path / MANIFEST, canonical(manifest))
                 run.appear(path)
                 sync_folder(path.parent)
-            except BaseException:
+            except BaseException as error:
                 shutil.rmtree(hidden(path), ignore_errors=True)
                 run.close()
+                if isinstance(error, EnvironmentFault):  # the user knows the folder, not what it is made as
+                    raise EnvironmentFault(error.what, where=str(path), help=error.help) from error
                 raise
         return run
 

@@ -136,7 +136,7 @@ def try_one(home: Path, expected: dict[str, bytes], call: Call, fault: str, inde
     wrong += stage.problems(out, expected) if code == 0 else []
     shutil.rmtree(out.parent)
     message = next((line for line in said.splitlines() if line.startswith("rmbench: error")), "")
-    return {"call": call.words(), "fault": fault, "wrong": wrong, "message": message.replace(str(out.parent), "...")}
+    return {"call": call.words(), "fault": fault, "wrong": wrong, "message": message.replace(str(out.parent), "/data")}
 
 
 def after_kill(code: int | None) -> list[str]:

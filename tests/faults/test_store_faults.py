@@ -93,7 +93,7 @@ def test_the_free_space_told_is_that_of_the_disk(tmp_path, monkeypatch):
     usage = type("Usage", (), {"free": 12})
     monkeypatch.setattr("rmbench.store.shutil.disk_usage", lambda path: (asked.append(path), usage)[1])
 
-    def full(*_):
+    def full(*_, **__):
         raise OSError(errno.ENOSPC, "No space left on device")
 
     monkeypatch.setattr(Path, "mkdir", full)
@@ -105,7 +105,7 @@ def test_the_free_space_told_is_that_of_the_disk(tmp_path, monkeypatch):
 def test_what_differs_is_told_with_short_values(tmp_path):
     RunFolder.create(tmp_path / "run", {**MANIFEST, "identity": {"seeds": [1], "task a": {"x": "y" * 99}}}).close()
     other = {**MANIFEST, "fingerprint": "g", "identity": {"seeds": [2], "task a": {"x": "z"}}}
-    with pytest.raises(RunFolderError, match=r"what differs: seeds \(\[1\] there, \[2\] now\), task a$"):
+    with pytest.raises(RunFolderError, match=r"what differs: seeds \(\[1\] there, \[2\] now\), task a\n"):
         open_folder(tmp_path / "run", other, Settings(tmp_path / "run", resume=True))
 
 
