@@ -79,7 +79,7 @@ def page(rows: list[tuple[Fault, str, dict]], seconds: float) -> str:
         made,
         "Every row is made by its command below; a run survived where all that stands under *must hold* held.",
         "*Resumed, the same bytes*: after `--resume`, results.json and all files of samples/ and scores/ are byte",
-        "for byte those of an unbroken run, no part that the journal named was written again, and no `*.tmp-*` is left.",
+        "for byte those of an unbroken run, no part that the journal named was written again, no `*.tmp-*` is left.",
         "",
         "| fault | must hold | tried | survived | seconds |",
         "|---|---|--:|--:|--:|",
