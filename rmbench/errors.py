@@ -10,7 +10,7 @@ RMBenchError            exit 70 unless a subclass says otherwise
 from __future__ import annotations
 
 from difflib import get_close_matches
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -74,6 +74,13 @@ class RunFolderError(RMBenchError):
     """The run folder is busy, damaged, or belongs to another suite."""
 
     exit_code = 5
+
+
+def reply(error: RMBenchError) -> dict[str, Any]:
+    """Return an error as the message of a process of ours; what the system refused (a full disk) is told apart."""
+    refused = isinstance(error, EnvironmentFault) and isinstance(error.__cause__, OSError)
+    kind = "environment" if refused else "refused"
+    return {"ok": False, "error": kind, "message": error.what, "where": error.where, "help": error.help}
 
 
 def did_you_mean(name: str, known: Iterable[str]) -> str:

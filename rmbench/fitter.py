@@ -15,7 +15,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
-from rmbench import fitted, guard, judgements, options, plugins, wire
+from rmbench import errors, fitted, guard, judgements, options, plugins, wire
 from rmbench.api import Runtime, Task
 from rmbench.errors import InputError, RMBenchError
 from rmbench.judged import LOSS_NEEDS, Fitting, Interrupted
@@ -142,7 +142,7 @@ def answer(message: Mapping[str, Any], tell: Callable[[Mapping[str, Any]], None]
     except Interrupted:
         return {"ok": False, "error": "interrupted"}
     except RMBenchError as error:
-        return {"ok": False, "error": "refused", "message": error.what, "where": error.where, "help": error.help}
+        return errors.reply(error)
     except Exception as error:  # noqa: BLE001 - the driver says it of this model, and goes on with others
         foreign = error if isinstance(error, guard.Foreign) else guard.Foreign(error)
         return {"ok": False, "error": "raised", "message": str(foreign), "traceback": foreign.traceback}

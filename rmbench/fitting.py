@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from rmbench import content, fitter, judgements, rewards
-from rmbench.errors import InputError, InputErrors, PluginError, RunFolderError
+from rmbench.errors import EnvironmentFault, InputError, InputErrors, PluginError, RunFolderError
 from rmbench.process import Broken, Failed, Stopped, Worker
 from rmbench.source import Part, batch, batches
 from rmbench.store import canonical, faults, folder_name, write_whole
@@ -344,6 +344,8 @@ def _raise(reply: Mapping[str, Any], name: str) -> None:
     """Raise what the fitter says went wrong."""
     if reply["error"] == "interrupted":
         raise Stopped
+    if reply["error"] == "environment":  # of no use to the other models either
+        raise EnvironmentFault(reply["message"], where=reply["where"], help=reply["help"])
     if reply["error"] == "refused":
         place = reply["where"] or f"[[reward_model]] {name}"
         raise Broken(f"{place}: {reply['message']}" + (f" ({reply['help']})" if reply["help"] else ""))

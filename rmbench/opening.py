@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 from typing import TYPE_CHECKING, Any
 
 from rmbench.errors import InputError, RunFolderError
 from rmbench.results import from_json
-from rmbench.store import RunFolder, faults, now
+from rmbench.store import RunFolder, faults, hidden, now
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -15,6 +16,7 @@ if TYPE_CHECKING:
     from rmbench.runs import Settings
 
 MEASUREMENTS = "measurements.json"
+MOST_SHOWN = 60  # characters of a value that differs
 
 
 def open_folder(path: Path, manifest: dict[str, Any], settings: Settings) -> tuple[RunFolder, dict[str, Any]]:
@@ -37,9 +39,13 @@ def open_folder(path: Path, manifest: dict[str, Any], settings: Settings) -> tup
             raise InputError("is no run of rmbench", where=str(path), help="choose another --out") from error
         old.lock()
         with faults(path):
-            shutil.rmtree(path)
+            aside = hidden(path, ".old")  # renamed first: what is half removed could be neither resumed nor replaced
+            path.rename(aside)
+            run = RunFolder.create(path, manifest)
+            shutil.rmtree(aside, ignore_errors=True)
         old.close()
-    elif filled:
+        return run, manifest
+    if filled:
         advice = (
             "--resume to go on with it, --force to replace it"
             if RunFolder.is_run(path)
@@ -94,7 +100,8 @@ def _differs(key: str, before: Any, after: Any) -> str:
     if before == after:
         return ""
     if not (isinstance(before, dict) and isinstance(after, dict)) or "signatures" not in before:
-        return key
+        old, new = (json.dumps(value, ensure_ascii=True) for value in (before, after))
+        return f"{key} ({old} there, {new} now)" if max(len(old), len(new)) <= MOST_SHOWN else key
     if {**before, "signatures": {}} != {**after, "signatures": {}}:
         return key
     old, new = before["signatures"], after["signatures"]

@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from rmbench import content, training_words, wire
-from rmbench.errors import PluginError, RMBenchError, RunFolderError
+from rmbench.errors import EnvironmentFault, PluginError, RMBenchError, RunFolderError
 from rmbench.process import Broken, Failed, Stopped, Worker
 from rmbench.source import Written
 from rmbench.store import canonical, faults, folder_name, write_whole
@@ -297,6 +297,8 @@ def _raise(reply: Mapping[str, Any], job: Job) -> None:
     """Raise what the trainer process says went wrong."""
     if reply["error"] == "interrupted":
         raise Stopped
+    if reply["error"] == "environment":  # of no use to the other models either
+        raise EnvironmentFault(reply["message"], where=reply["where"], help=reply["help"])
     if reply["error"] == "refused":
         place = reply["where"] or job.entry.where
         raise Broken(f"{place}: {reply['message']}" + (f" ({reply['help']})" if reply["help"] else ""))

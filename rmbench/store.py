@@ -11,7 +11,7 @@ import os
 import re
 import shutil
 import time
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from types import UnionType  # noqa: TC003 - NEEDED is read
 from typing import TYPE_CHECKING, Any
@@ -66,15 +66,16 @@ def faults(path: Path, *, creating: bool = False) -> Iterator[None]:
         yield
     except OSError as error:
         if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
-            free = shutil.disk_usage(path if path.exists() else Path("/")).free
+            free = shutil.disk_usage(next(one for one in (path, *path.parents) if exists(one))).free
             raise EnvironmentFault(
                 f"no space to write ({free:,} bytes free)",
                 where=str(path),
                 help="free some space, then resume with --resume",
             ) from error
         if creating and error.errno in (errno.ENOTDIR, errno.EEXIST, errno.EISDIR, errno.ENAMETOOLONG):
+            what = error.strerror if str(error.filename) == str(path) else f"{error.strerror}: {error.filename}"
             raise InputError(
-                f"cannot be the run folder: {error.strerror}", where=str(path), help="choose another --out"
+                f"cannot be the run folder: {what}", where=str(path), help="choose another --out"
             ) from error
         raise EnvironmentFault(
             f"{error.strerror}", where=str(path), help="check the folder and its permissions"
@@ -96,11 +97,15 @@ def write_whole(path: Path, data: bytes) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
         temporary = path.with_name(f"{path.name}.tmp-{os.getpid()}")
         flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_CLOEXEC  # a folder may hold planted links
-        with os.fdopen(os.open(temporary, flags, 0o666), "wb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.rename(path)
+        try:
+            with os.fdopen(os.open(temporary, flags, 0o666), "wb") as file:
+                file.write(data)
+                file.flush()
+                os.fsync(file.fileno())
+            temporary.rename(path)
+        except OSError:  # a sync that failed once may succeed on lost data: nothing of this try is used
+            temporary.unlink(missing_ok=True)
+            raise
         sync_folder(path.parent)
 
 
@@ -119,6 +124,20 @@ def _read(path: Path) -> bytes:
     return path.read_bytes()
 
 
+def append_whole(path: Path, data: bytes) -> None:
+    """Append a line to a journal and sync it; where that fails the journal is as long as before."""
+    with faults(path), path.open("ab") as log:
+        before = log.tell()
+        try:
+            log.write(data)
+            log.flush()
+            os.fsync(log.fileno())
+        except OSError:
+            with suppress(OSError):
+                os.ftruncate(log.fileno(), before)
+            raise
+
+
 class RunFolder:
     """An open run folder. ``create`` and ``open`` lock it for writing; ``RunFolder(path)`` only reads."""
 
@@ -134,20 +153,41 @@ class RunFolder:
 
     @classmethod
     def create(cls, path: Path, manifest: dict[str, Any]) -> RunFolder:
-        """Make the folder appear with its manifest inside, and lock it."""
+        """Make the folder appear with its manifest inside, locked.
+
+        Raises:
+            RunFolderError: another process has made it meanwhile.
+        """
         with faults(path, creating=True):
             path.parent.mkdir(parents=True, exist_ok=True)
-            temporary = path.with_name(f".{path.name[:200]}.tmp-{os.getpid()}")
-            shutil.rmtree(temporary, ignore_errors=True)
-            temporary.mkdir()
-            write_whole(temporary / MANIFEST, sealed(manifest))
-            if path.is_dir():
-                path.rmdir()  # an empty folder that the user made; a full one was refused before
-            temporary.rename(path)
-            sync_folder(path.parent)
-        run = cls(path)
-        run.lock()
+            clear(path)
+            run = cls(hidden(path))
+            run.path.mkdir()
+            try:
+                run.lock()
+                write_whole(run.path / MANIFEST, sealed(manifest))
+                run.appear(path)
+                sync_folder(path.parent)
+            except BaseException as error:
+                shutil.rmtree(hidden(path), ignore_errors=True)
+                run.close()
+                if isinstance(error, EnvironmentFault):  # the user knows the folder, not what it is made as
+                    raise EnvironmentFault(error.what, where=str(path), help=error.help) from error
+                raise
         return run
+
+    def appear(self, path: Path) -> None:
+        """Take the place of nothing or of an empty folder."""
+        try:
+            self.path.rename(path)
+        except OSError as error:
+            if error.errno in (errno.ENOTEMPTY, errno.EEXIST) and self.is_run(path):
+                RunFolder(path).lock()  # raises and names who was first
+                raise RunFolderError(
+                    "another process has made a run here", where=str(path), help="choose another --out"
+                ) from error
+            raise
+        self.path = path
 
     @classmethod
     def reopen(cls, path: Path) -> RunFolder:
@@ -170,9 +210,10 @@ class RunFolder:
             raise RunFolderError(
                 f"another process writes here ({holder})", where=str(self.path), help="wait for it to end"
             ) from error
-        os.ftruncate(handle, 0)
-        os.pwrite(handle, f"pid {os.getpid()} on {os.uname().nodename} since {now()}\n".encode(), 0)
         self._lock = handle
+        with faults(self.path / LOCK):
+            os.ftruncate(handle, 0)
+            os.pwrite(handle, f"pid {os.getpid()} on {os.uname().nodename} since {now()}\n".encode(), 0)
 
     def writer(self) -> str | None:
         """Return who writes here now, None where nobody does. Nothing is made where there is no lock file."""
@@ -245,10 +286,7 @@ class RunFolder:
         """Write a part whole, then journal it with its sha256. Called by the driver only."""
         write_whole(self.path / name, data)
         entry = Entry(hashlib.sha256(data).hexdigest(), rows, len(data))
-        with faults(self.path / JOURNAL), (self.path / JOURNAL).open("ab") as log:
-            log.write(entry.line(name))
-            log.flush()
-            os.fsync(log.fileno())
+        append_whole(self.path / JOURNAL, entry.line(name))
         self.parts[name] = entry
 
     def journal(self) -> Journal:
@@ -322,6 +360,30 @@ class RunFolder:
         """Return the journalled parts under a folder, in order."""
         parts = self.parts or self.journal().entries
         return sorted(name for name in parts if name.startswith(folder + "/") and name.endswith(".parquet"))
+
+
+def hidden(path: Path, what: str = "") -> Path:
+    """Return where a folder is made, or put aside, next to its place: a name that is never too long."""
+    return path.with_name(f".{folder_name(path.name)}{what}.tmp-{os.getpid()}")
+
+
+def clear(path: Path) -> None:
+    """Remove what killed processes left beside a folder's place; what a living one makes there stays."""
+    ours = re.compile(rf"\.{re.escape(folder_name(path.name))}(\.old)?\.tmp-(\d+)")
+    for left in path.parent.iterdir():
+        found = ours.fullmatch(left.name)
+        if found and not left.is_symlink() and not _alive(int(found[2])):
+            shutil.rmtree(left, ignore_errors=True)
+
+
+def _alive(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except OSError:
+        return True
+    return pid != os.getpid()  # a process before us had our number
 
 
 def now() -> str:

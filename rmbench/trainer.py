@@ -17,7 +17,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
-from rmbench import guard, judgements, options, plugins, wire
+from rmbench import errors, guard, judgements, options, plugins, wire
 from rmbench.api import Batch, Candidate, Runtime
 from rmbench.errors import InputError, RMBenchError
 from rmbench.fitted import OF_POLICY as RECIPE
@@ -286,7 +286,7 @@ def answer(message: Mapping[str, Any], driver: Driver) -> dict[str, Any]:
     except Interrupted:
         return {"ok": False, "error": "interrupted"}
     except RMBenchError as error:
-        return {"ok": False, "error": "refused", "message": error.what, "where": error.where, "help": error.help}
+        return errors.reply(error)
     except Exception as error:  # noqa: BLE001 - the driver says it of this policy, and goes on with others
         foreign = error if isinstance(error, guard.Foreign) else guard.Foreign(error)
         return {"ok": False, "error": "raised", "message": str(foreign), "traceback": foreign.traceback}

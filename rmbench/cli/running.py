@@ -154,11 +154,20 @@ def watched(plan: Plan, catalog: Catalog, settings: Settings, *, lenient: bool) 
             return engine.execute(plan, catalog, settings, progress=progress, stop=interrupt.stop, lenient=lenient)
     except (KeyboardInterrupt, Stopped):
         progress.close()
-        again = f"rmbench {'fit' if settings.only_fit else 'run'} --resume --out {shlex.quote(str(settings.out))}"
-        say("", f"rmbench: interrupted; what was done is kept. Go on with: {again}")
+        say("", f"rmbench: interrupted; {_to_go_on(settings)}")
         raise typer.Exit(128 + (interrupt.signal or signal.SIGINT)) from None
     finally:
         progress.close()
+
+
+def _to_go_on(settings: Settings) -> str:
+    """Say what was kept of an interrupted run, and the command that goes on with it."""
+    from rmbench.store import RunFolder
+
+    if settings.out is None or not RunFolder.is_run(settings.out):
+        return "nothing was written yet"
+    again = f"rmbench {'fit' if settings.only_fit else 'run'} --resume --out {shlex.quote(str(settings.out))}"
+    return f"what was done is kept. Go on with: {again}"
 
 
 def _tell(done: Run, *, as_json: bool) -> None:
