@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
 LOW, HIGH = 2.5, 97.5
 CHUNK = 4_000_000  # cells of one count matrix: about 100 MB with its draws
+CACHED = 32_768  # draws that are counted at once: more of them leave the processor's cache
 KEPT = 128_000_000  # bytes of a count matrix that is kept for the next statistic of the same clusters
 PERMUTATIONS, PER_TEST = 10_000, 100
 EXACT = 2.0**24  # below, float32 holds every integer
@@ -35,7 +36,7 @@ def counts(clusters: int, *, seed: int, resamples: int) -> Iterator[np.ndarray]:
     """
     kept = _kept(clusters, seed, resamples) if clusters * resamples <= KEPT else None
     if kept is None:
-        yield from (block.astype(np.float64) for block in _drawn(clusters, seed, resamples))
+        yield from _drawn(clusters, seed, resamples)
         return
     step = max(1, CHUNK // max(1, clusters))
     for start in range(0, resamples, step):
@@ -44,12 +45,15 @@ def counts(clusters: int, *, seed: int, resamples: int) -> Iterator[np.ndarray]:
 
 def _drawn(clusters: int, seed: int, resamples: int) -> Iterator[np.ndarray]:
     rng = np.random.default_rng(seed)
-    step = max(1, CHUNK // max(1, clusters))
+    step, few = (max(1, cells // max(1, clusters)) for cells in (CHUNK, CACHED))
     for start in range(0, resamples, step):
-        rows = min(step, resamples - start)
-        drawn = rng.integers(0, clusters, size=(rows, clusters))
-        drawn += np.arange(rows)[:, None] * clusters
-        yield np.bincount(drawn.ravel(), minlength=rows * clusters).reshape(rows, clusters)
+        block = np.empty((min(step, resamples - start), clusters))
+        for at in range(0, len(block), few):
+            some = block[at : at + few]
+            drawn = rng.integers(0, clusters, size=some.shape)
+            drawn += np.arange(len(some))[:, None] * clusters
+            some[:] = np.bincount(drawn.ravel(), minlength=some.size).reshape(some.shape)
+        yield block
 
 
 @lru_cache(maxsize=1)
