@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
 LOW, HIGH = 2.5, 97.5
+RESAMPLES, FEW_RESAMPLES = 1000, 200
+MANY_CLUSTERS = 100_000
 CHUNK = 4_000_000  # cells of one count matrix: about 100 MB with its draws
 CACHED = 32_768  # draws that are counted at once: more of them leave the processor's cache
 KEPT = 128_000_000  # bytes of a count matrix that is kept for the next statistic of the same clusters
@@ -27,6 +29,11 @@ WHOLE = 2.0**52  # below, float64 holds every multiple of one half
 TIE = 1e-12  # share of the greatest possible sum within which two sums are equal on paper
 
 Interval = tuple[float, float]
+
+
+def resamples_of(clusters: int) -> int:
+    """Return how many resamples so many clusters take: 1000, and 200 above 100,000, whose intervals hardly vary."""
+    return RESAMPLES if clusters <= MANY_CLUSTERS else FEW_RESAMPLES
 
 
 def counts(clusters: int, *, seed: int, resamples: int) -> Iterator[np.ndarray]:

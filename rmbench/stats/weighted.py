@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from rmbench.stats.ranking import group_starts
-from rmbench.stats.resampling import counts, percentile_interval, resampled_sums
+from rmbench.stats.resampling import FEW_RESAMPLES, counts, percentile_interval, resampled_sums
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -22,7 +22,6 @@ if TYPE_CHECKING:
 
 CELLS = 400_000  # weights at a time: what stays in the processor's cache
 MANY_ROWS = 20_000  # above, statistics of ranks take fewer resamples
-FEW_RESAMPLES = 200
 LEAST_SPREAD = 1e-14  # mean square, in squares of the greatest deviation, below which a resample is constant
 
 

@@ -18,7 +18,6 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-RESAMPLES = 1000
 CELLS = 8_000_000  # of one matrix of sums by cluster: 64 MB
 
 
@@ -43,7 +42,9 @@ def cluster_codes(rows: Rows) -> tuple[np.ndarray, int]:
     return codes.astype(np.int64), len(distinct)
 
 
-def blocked_intervals(columns: Iterable[tuple[np.ndarray, np.ndarray]], size: int, seed: int) -> list[Interval | None]:
+def blocked_intervals(
+    columns: Iterable[tuple[np.ndarray, np.ndarray]], size: int, *, seed: int, resamples: int
+) -> list[Interval | None]:
     """Return the interval of sum(top) / sum(bottom) of each column (top, bottom), some columns at a time.
 
     The draws depend on the seed and ``size``, the number of clusters, only: every block sees the same resamples.
@@ -51,7 +52,7 @@ def blocked_intervals(columns: Iterable[tuple[np.ndarray, np.ndarray]], size: in
     found: list[Interval | None] = []
     for block in blocks(columns, size):
         top, bottom = (np.stack(side, axis=1) for side in zip(*block, strict=True))
-        found += ratio_intervals(top, bottom, seed=seed, resamples=RESAMPLES)
+        found += ratio_intervals(top, bottom, seed=seed, resamples=resamples)
     return found
 
 
