@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 import numpy as np
 
-from rmbench.stats.resampling import ratio_intervals
+from rmbench.stats.resampling import coded, ratio_intervals
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -33,13 +33,13 @@ def exact_mean(values: np.ndarray) -> float | None:
 
 def shared_prompts(rows: Rows, samples: np.ndarray) -> str | None:
     """Return ``"prompt"`` where some of these distinct samples share one, so that not the sample is resampled."""
-    return "prompt" if len(np.unique(rows.cluster[samples])) < len(samples) else None
+    return "prompt" if len(coded(rows.cluster[samples])[0]) < len(samples) else None
 
 
 def cluster_codes(rows: Rows) -> tuple[np.ndarray, int]:
     """Return the cluster of each sample as an index from 0 without gaps, int64 (m,), and how many there are."""
-    distinct, codes = np.unique(rows.cluster, return_inverse=True)
-    return codes.astype(np.int64), len(distinct)
+    known, codes = coded(rows.cluster)
+    return codes.astype(np.int64), len(known)
 
 
 def blocked_intervals(

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from rmbench.api import Result
-from rmbench.stats.resampling import resamples_of
+from rmbench.stats.resampling import distinct, resamples_of
 from rmbench.studies.clusters import (
     blocked_intervals,
     cluster_codes,
@@ -110,7 +110,7 @@ def _mean_results(rows: Rows, tallies: Sequence[Tally]) -> list[Result]:
 
 
 def _mean_result(rows: Rows, tally: Tally, ci: Interval | None, resamples: int) -> Result:
-    samples = np.unique(rows.sample[tally.entered])
+    samples = distinct(len(rows.ids), rows.sample[tally.entered])
     column = tally.scored.column
     unscored = None if column is None else int(np.count_nonzero(~column.ok[tally.members]))
     return Result(

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from rmbench.api import Result
-from rmbench.stats.resampling import distinct, exact_sum, ratio_intervals, resamples_of
+from rmbench.stats.resampling import coded, distinct, exact_sum, ratio_intervals, resamples_of
 from rmbench.stats.ties import round12
 
 if TYPE_CHECKING:
@@ -186,7 +186,7 @@ def place_at(rows: Rows, aspect: str | None, subset: str | None, level: str, *en
     """Return the place of a number over these rows, given by index in any number of arrays."""
     found = distinct(len(rows.sample), *entered)
     samples = distinct(len(rows.ids), rows.sample[found])
-    clusters, codes = np.unique(rows.cluster[samples], return_inverse=True)
+    clusters, codes = coded(rows.cluster[samples])
     table = np.zeros(len(rows.ids), dtype=np.int64)
     table[samples] = codes
     return Place(rows, aspect, subset, level, samples, found, clusters, table)
@@ -211,7 +211,7 @@ def first_half(clusters: np.ndarray, seed: int) -> np.ndarray:
 
     It has the smaller number of clusters where they are odd.
     """
-    known = np.unique(clusters)
+    known = coded(clusters)[0]
     order = np.random.default_rng(seed).permutation(len(known))
     return np.asarray(known[order[: len(known) // 2]])
 
