@@ -25,6 +25,7 @@ CACHED = 32_768  # draws that are counted at once: more of them leave the proces
 WIDE = 8  # times their number that codes may reach
 KEPT = 128_000_000  # bytes of a count matrix that is kept for the next statistic of the same clusters
 PERMUTATIONS, PER_TEST = 10_000, 100
+SLICE = 16_384  # clusters whose coins are tossed at a time: more of them leave the processor's cache
 EXACT = 2.0**24  # below, float32 holds every integer
 WHOLE = 2.0**52  # below, float64 holds every multiple of one half
 TIE = 1e-12  # share of the greatest possible sum within which two sums are equal on paper
@@ -87,12 +88,12 @@ def distinct(size: int, *indices: np.ndarray) -> np.ndarray:
 
 
 def coded(values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Return the distinct values of integers, ascending, and the index of each: ``np.unique`` in linear time.
+    """Return the distinct values, ascending, and the index of each: ``np.unique``, without its sort for codes.
 
-    Linear where they lie between 0 and a few times their number, as codes do; else by a sort.
+    Linear for integers between 0 and a few times their number.
     """
     most = int(values.max(initial=0))
-    if not len(values) or most > WIDE * len(values) or values.min() < 0:
+    if values.dtype.kind != "i" or not len(values) or most > WIDE * len(values) or values.min() < 0:
         known, codes = np.unique(values, return_inverse=True)
         return known, codes
     known = distinct(most + 1, values)
@@ -274,8 +275,11 @@ def sign_flip_couples(
     rng = np.random.default_rng(seed)
     step = max(1, CHUNK // max(size, len(couples)))
     for start in range(0, resamples, step):
-        heads = _coins(rng, min(step, resamples - start), size).astype(table.dtype)
-        sums = 2.0 * (heads @ table).astype(np.float64) - totals
+        words = _words(rng, min(step, resamples - start), size)
+        heads = np.zeros((len(words), table.shape[1]))
+        for at in range(0, size, SLICE):
+            heads += _coins(words, at, min(SLICE, size - at)).astype(table.dtype) @ table[at : at + SLICE]
+        sums = 2.0 * heads - totals
         hits += np.count_nonzero(np.abs(sums[:, first] - sums[:, second]) >= least, axis=0)
     return [(1 + int(hit)) / (1 + resamples) for hit in hits]
 
@@ -292,10 +296,15 @@ def _halves(values: np.ndarray) -> bool:
     return bool((np.rint(2 * values) == 2 * values).all())
 
 
-def _coins(rng: np.random.Generator, rows: int, size: int) -> np.ndarray:
-    """Return 0 or 1 for each of ``size`` clusters, uint8 of shape (rows, size); rows take whole words of 64 bits."""
+def _words(rng: np.random.Generator, rows: int, size: int) -> np.ndarray:
+    """Return random bits for ``size`` coins in each row, as bytes; rows take whole words of 64 bits."""
     words = rng.integers(0, 2**64 - 1, size=(rows, -(-size // 64)), dtype=np.uint64, endpoint=True)
-    return np.unpackbits(words.astype("<u8", copy=False).view(np.uint8), axis=1, count=size)
+    return words.astype("<u8", copy=False).view(np.uint8)
+
+
+def _coins(words: np.ndarray, at: int, size: int) -> np.ndarray:
+    """Return 0 or 1 for ``size`` clusters from one on whose index is a multiple of 8: uint8 of shape (rows, size)."""
+    return np.unpackbits(words[:, at // 8 : (at + size + 7) // 8], axis=1, count=size)
 
 
 def holm(ps: Sequence[float]) -> list[float]:
