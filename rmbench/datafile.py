@@ -17,13 +17,10 @@ if TYPE_CHECKING:
     from pathlib import Path
     from typing import BinaryIO
 
-LINES, PACKED = ".jsonl", ".jsonl.gz"
+PACKED = ".jsonl.gz"
+FORMATS = (".jsonl", ".csv", ".parquet")
 FREE = 64 * 2**20  # bytes that a packed file may always unpack to
 RATIO = 200  # and times its own size beyond that: rows of text pack to a tenth or so
-_LATER = {
-    ".csv": "CSV (.csv)",
-    ".parquet": "Parquet (.parquet)",
-}
 _SPECIAL = {
     stat.S_IFDIR: "a folder",
     stat.S_IFIFO: "a named pipe",
@@ -99,13 +96,24 @@ def is_packed(path: Path) -> bool:
 
 
 def stem(path: Path) -> str:
-    """Return the file's name without .jsonl or .jsonl.gz: rows without an id get the same one packed or not."""
+    """Return the file's name without its type: rows without an id get the same one whatever the format."""
     return path.name[: -len(PACKED)] if is_packed(path) else path.stem
 
 
 def lines_of(stream: BufferedReader, path: Path) -> BinaryIO:
     """Return what yields the lines of an open data file: itself, or what it unpacks to, without holding it."""
     return cast("BinaryIO", Unpacked(stream, path)) if is_packed(path) else stream
+
+
+def most_bytes(stream: BufferedReader) -> int:
+    """Return the bytes that an open packed file may unpack to."""
+    return max(FREE, RATIO * os.fstat(stream.fileno()).st_size)
+
+
+def too_much(most: int, where: str) -> InputError:
+    """Return the error of a packed file that unpacks to more than ``most`` bytes."""
+    advice = "rows of text pack less than that: unpack it if it is meant"
+    return InputError(f"unpacks to more than {most >> 20:,} MiB", where=where, help=advice)
 
 
 class Unpacked:
@@ -118,7 +126,7 @@ class Unpacked:
 
     def __init__(self, stream: BufferedReader, path: Path) -> None:
         self.path, self.read = path, 0
-        self.most = max(FREE, RATIO * os.fstat(stream.fileno()).st_size)
+        self.most = most_bytes(stream)
         self.file = gzip.GzipFile(fileobj=stream, mode="rb")
 
     def readline(self, size: int = -1) -> bytes:
@@ -135,10 +143,7 @@ class Unpacked:
             raise self._error(f"not a whole gzip file ({error})", "get it again, or pack it again with gzip") from None
         self.read += len(line)
         if self.read > self.most:
-            raise self._error(
-                f"unpacks to more than {self.most >> 20:,} MiB",
-                "rows of text pack less than that: unpack it if it is meant",
-            )
+            raise too_much(self.most, str(self.path))
         return line
 
     def _error(self, what: str, advice: str) -> InputError:
@@ -146,16 +151,11 @@ class Unpacked:
 
 
 def check_format(path: Path) -> None:
-    """Raise an ``InputError`` unless the file's name says JSON lines, packed by gzip or not."""
-    suffix = path.suffix.lower()
-    if is_packed(path) or suffix == LINES:
+    """Raise an ``InputError`` unless the file's name ends as one that can be read."""
+    if is_packed(path) or path.suffix.lower() in FORMATS:
         return
-    if suffix in _LATER:
-        raise InputError(
-            f"not supported yet: {_LATER[suffix]}", where=str(path), help="convert it to JSON lines (.jsonl, .jsonl.gz)"
-        )
-    raise InputError(
-        f'unknown file type "{suffix}", expected .jsonl or .jsonl.gz',
-        where=str(path),
-        help="rows are JSON lines: one object per line, in a file named .jsonl",
-    )
+    kinds = ", ".join((*FORMATS[:-1], PACKED))
+    what = f'unknown file type "{path.suffix.lower()}", expected {kinds} or {FORMATS[-1]}'
+    if path.suffix.lower() == ".gz":
+        what = f"a packed file of a type that cannot be read, expected {PACKED}"
+    raise InputError(what, where=str(path), help="rows are JSON lines: one object per line, in a file named .jsonl")

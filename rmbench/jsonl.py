@@ -22,14 +22,23 @@ if TYPE_CHECKING:
 LINE_CAP = 16 * 1024 * 1024
 DEPTH_CAP = 64
 _INT_DIGITS = 20
-_BOM = b"\xef\xbb\xbf"
-_FOREIGN = {
+BOM = b"\xef\xbb\xbf"
+FOREIGN = {
     b"\xff\xfe": "UTF-16 text",
     b"\xfe\xff": "UTF-16 text",
     b"\x1f\x8b": "gzip data",
     b"PAR1": "a Parquet file",
 }
 _SURROGATE_ESCAPE = re.compile(rb"\\u[dD][89a-fA-F]")
+_CELLS = {  # columns that hold JSON where a format has texts only
+    "messages": '[{"role": "user", "content": "..."}]',
+    "references": '["..."]',
+    "candidates": '[{"system": "A", "text": "..."}]',
+    "preferences": '[{"better": 0, "worse": 1}]',
+    "ties": "[[0, 2]]",
+    "meta": '{"source": "..."}',
+}
+NESTED = frozenset(_CELLS)
 _ONE_PER_LINE = "write one whole JSON object on each line"
 
 
@@ -50,6 +59,19 @@ def read_objects(stream: BinaryIO, where: str) -> Iterator[tuple[int, dict[str, 
     problems = Problems()
     yield from objects(stream, where, problems)
     problems.raise_any()
+
+
+def parse_cell(text: str, where: str, name: str) -> Any:
+    """Return the JSON value that stands in a cell of a table, as strictly as a line.
+
+    Raises:
+        InputError: at ``where``, naming the column, where it is no strict JSON.
+    """
+    try:
+        return _parse(text, _Line((text + "\n").encode("utf-8", "surrogatepass"), 0, 0, where))
+    except InputError as error:
+        what = f"{show(name)} is {show(text)}: {error.what}"
+        raise InputError(what, where=where, help=f"a cell of {show(name)} holds JSON, such as {_CELLS[name]}") from None
 
 
 def objects(stream: BinaryIO, where: str, problems: Problems) -> Iterator[tuple[int, dict[str, Any]]]:
@@ -100,12 +122,12 @@ class _Line:
         """Return the line without byte order mark and line end, empty where it is blank."""
         body = self.raw if self.cut else self.raw[:-1].removesuffix(b"\r")
         if self.number == 1:
-            for mark, name in _FOREIGN.items():
+            for mark, name in FOREIGN.items():
                 if body.startswith(mark):
                     raise self.hopeless(
                         f"the file looks like {name}, expected JSON lines in UTF-8", "convert it to UTF-8 JSON lines"
                     )
-            body = body.removeprefix(_BOM)
+            body = body.removeprefix(BOM)
         if b"\r" in body:
             raise self.error("a carriage return stands alone", r"end lines in \n or \r\n", column=body.index(b"\r") + 1)
         if b"\0" in body:
@@ -116,7 +138,7 @@ class _Line:
 def _lines(stream: BinaryIO, path: str) -> Iterator[_Line]:
     """Yield the lines, cut short where one is too long (then its error ends the reading)."""
     number, offset = 1, 0
-    while raw := stream.readline(LINE_CAP + len(_BOM) + 2):
+    while raw := stream.readline(LINE_CAP + len(BOM) + 2):
         yield _Line(raw, number, offset, path)
         number, offset = number + 1, offset + len(raw)
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from types import MappingProxyType
 from typing import TYPE_CHECKING
 
-from rmbench import tasks
+from rmbench import shards, tasks
 from rmbench.api import Batch, Candidate, Label
 from rmbench.errors import InputError
 
@@ -175,7 +175,7 @@ def open_source(task: Task, *, limit: int | None, seed: int, awaited: int = 0) -
     samples: list[Sample] = []
     aspects: dict[str, None] = {}
     path = task.data["test"]
-    keep = not path.is_file() or path.stat().st_size <= KEEP_BYTES  # what is no file, the reader refuses
+    keep = shards.size(path) <= KEEP_BYTES
     for sample in tasks.read(task, "test", warn=warnings.append):
         if sample.candidates or awaited:
             subsets.append((sample.id, sample.subset))

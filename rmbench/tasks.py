@@ -13,12 +13,13 @@ from typing import TYPE_CHECKING, Any
 from rmbench.api import KINDS, Sample, Task
 from rmbench.card import CARD, load_card
 from rmbench.checks import HopelessError, Once, Place, Problems, show, suggest
-from rmbench.datafile import check_format, digest, digest_of, is_folder, lines_of, open_regular, state, stem
+from rmbench.datafile import check_format, digest_of, is_folder, open_regular, state, stem
 from rmbench.errors import InputError
-from rmbench.jsonl import objects
 from rmbench.preferences import Shape, row_from, shape_of
+from rmbench.records import records
 from rmbench.responses import read_responses
 from rmbench.samples import kind_in, sample_from
+from rmbench.shards import digest, files, is_saved, splits
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -83,17 +84,34 @@ def bare_task(path: Path, kind: str | None = None) -> Task:
         InputError: no such kind, or a file type that cannot be read.
     """
     path = Path(path)
-    if kind is not None and kind not in KINDS:
-        raise InputError(f"no kind {show(kind)}", help=suggest(kind, KINDS))
+    _check_given(kind)
     check_format(path)
     return Task(name=_legal_name(path), version=1, kind=kind, data={"test": path}, bare=True)
 
 
+def saved_task(folder: Path, kind: str | None = None) -> Task:
+    """Return a folder that ``datasets`` saved or exported as Parquet as a task, named like the folder.
+
+    Raises:
+        InputError: no such kind, no split ``test``, or the folder is damaged.
+    """
+    _check_given(kind)
+    return Task(name=_legal_name(folder), version=1, kind=kind, data=splits(folder), bare=True)
+
+
+def _check_given(kind: str | None) -> None:
+    if kind is not None and kind not in KINDS:
+        raise InputError(f"no kind {show(kind)}", help=suggest(kind, KINDS))
+
+
 def open_task(path: Path, kind: str | None = None) -> Task:
-    """Return the task of a folder (its card) or of a bare file, for which ``kind`` is meant."""
+    """Return the task of a folder (its card, or as ``datasets`` saves one) or of a bare file.
+
+    ``kind`` is meant for tasks without a card.
+    """
     path = Path(path)
     if is_folder(path):
-        return load_task(path)
+        return saved_task(path, kind) if not (path / CARD).exists() and is_saved(path) else load_task(path)
     return load_card(path) if path.name == CARD else bare_task(path, kind)
 
 
@@ -101,18 +119,18 @@ def kind_of(task: Task, split: str = "test") -> str | None:
     """Return the task's kind: its own, else that which all rows of the split state, else None."""
     if task.kind is not None:
         return task.kind
-    path = _file(task, split)
     problems, kinds = Problems(), set()
-    with open_regular(path) as stream:
-        for line, record in objects(lines_of(stream, path), str(path), problems):
-            kinds.add(kind_in(record, Place(f"{path}:{line}")))
+    for path in files(_split(task, split)):
+        with open_regular(path) as stream:
+            for line, record in records(stream, path, problems):
+                kinds.add(kind_in(record, Place(f"{path}:{line}")))
     problems.raise_any()
     return kinds.pop() if len(kinds) == 1 else None
 
 
 def content_sha(task: Task, split: str = "test") -> str:
-    """Return the sha256 of the split's file."""
-    return digest(_file(task, split))
+    """Return the sha256 of the split's file, of several: that of theirs."""
+    return digest(_split(task, split))
 
 
 def _warn(message: str) -> None:
@@ -130,28 +148,30 @@ def read(task: Task, split: str = "test", warn: Warn = _warn) -> Iterator[Sample
             twice, no row at all, or a file that changed while it was read.
         EnvironmentFault: the file cannot be read.
     """
-    path = _file(task, split)
-    with open_regular(path) as stream:
-        before = state(stream)
-        _check_sha256(task, path, stream)
-        problems, rows = Problems(), _Rows(task, path, Once(str(path), warn))
-        for line, record in objects(lines_of(stream, path), str(path), problems):
-            try:
-                sample = rows.sample(record, line)
-            except HopelessError as error:
-                problems.add(error)
-                break
-            except InputError as error:
-                problems.add(error)
-            else:
-                if not problems:
-                    yield sample
-        if state(stream) != before:
-            raise InputError(
-                "the file changed while it was read", where=str(path), help="run again when it is complete"
-            )
-        problems.raise_any()
-        rows.finish()
+    path = _split(task, split)
+    problems, rows = Problems(), _Rows(task, path, Once(str(path), warn))
+    for file in files(path):
+        with open_regular(file) as stream:
+            before = state(stream)
+            _check_sha256(task, file, stream)
+            for line, record in records(stream, file, problems):
+                try:
+                    sample = rows.sample(record, file, line)
+                except HopelessError as error:
+                    problems.add(error)
+                    break
+                except InputError as error:
+                    problems.add(error)
+                else:
+                    if not problems:
+                        yield sample
+            if state(stream) != before:
+                raise InputError(
+                    "the file changed while it was read", where=str(file), help="run again when it is complete"
+                )
+        rows.next_file()
+    problems.raise_any()
+    rows.finish()
 
 
 @dataclass(slots=True)
@@ -166,16 +186,26 @@ class _Rows:
     first: bool = True
     equal: int = 0
     promptless: int = 0
+    before: int = 0  # lines of the files that were read already
+    last: int = 0
 
-    def sample(self, record: dict[str, Any], line: int) -> Sample:
+    def next_file(self) -> None:
+        """Take the lines of the next file as those behind the ones that were read."""
+        self.before, self.last = self.before + self.last, 0
+
+    def sample(self, record: dict[str, Any], file: Path, line: int) -> Sample:
         """Return the sample of a record; its id must be new."""
-        at = Place(f"{self.path}:{line}", "", self.warn)
+        at = Place(f"{file}:{line}", "", self.warn)
+        self.last, line = line, self.before + line
         default_id = f"{_stem(self.path)}-{line}"
         row = self._row(record, at, default_id) if self.task.bare else record
         sample = sample_from({"id": default_id} | row, where=at.where, task=self.task, warn=self.warn)
         earlier = self.lines.setdefault(sample.id, line)
         if earlier != line:
-            raise at.error(f"the id {show(sample.id)} stands in line {earlier} too", "give every row an id of its own")
+            place = "line" if file == self.path else "row"
+            raise at.error(
+                f"the id {show(sample.id)} stands in {place} {earlier} too", "give every row an id of its own"
+            )
         return sample
 
     def _row(self, record: dict[str, Any], at: Place, default_id: str) -> dict[str, Any]:
@@ -191,19 +221,17 @@ class _Rows:
     def finish(self) -> None:
         """Raise where there was no row, and warn with counts of what was odd."""
         if not self.lines:
-            raise InputError(
-                "0 rows, expected at least one", where=str(self.path), help="write one JSON object per line"
-            )
+            raise InputError("0 rows, expected at least one", where=str(self.path), help="write rows into it")
         if self.equal:
             self.warn(f"in {self.equal} rows chosen equals rejected: a tie, not a preference")
         if self.promptless:
             self.warn(f"in {self.promptless} rows the prompt is empty")
 
 
-def _file(task: Task, split: str) -> Path:
+def _split(task: Task, split: str) -> Path:
+    """Return the file of a split, or what stands for several (see ``shards.files``)."""
     if split not in task.data:
         raise InputError(f"task {task.name} has no split {show(split)}", help=suggest(split, task.data))
-    check_format(task.data[split])
     return task.data[split]
 
 
@@ -225,7 +253,7 @@ def _check_sha256(task: Task, path: Path, stream: BufferedReader) -> None:
 
 
 def _stem(path: Path) -> str:
-    return stem(path).encode("utf-8", "replace").decode("utf-8")
+    return stem(path).removesuffix("-*").encode("utf-8", "replace").decode("utf-8")
 
 
 def _legal_name(path: Path) -> str:
