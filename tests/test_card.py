@@ -202,7 +202,6 @@ def test_files_of_other_formats_are_refused_by_name(tmp_path, name, what):
         tasks.open_task(tmp_path / name)
 
 
-
 @pytest.mark.parametrize(
     ("name", "legal"),
     [("My Prefs_v2.jsonl", "my-prefs-v2"), ("a.b.jsonl", "a-b"), ("--x--.jsonl", "x"), ("é.JSONL", None)],
