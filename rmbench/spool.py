@@ -10,6 +10,7 @@ import marshal
 import os
 import tempfile
 from pathlib import Path
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 from rmbench.api import EMPTY, Candidate, Preference, Sample, Turn
@@ -109,12 +110,20 @@ def _packed(sample: Sample) -> tuple[Any, ...]:
         sample.references,
         sample.subset,
         [
-            (one.system, one.text, thaw(one.human), thaw(one.raters), thaw(one.model_scores), thaw(one.meta), one.seed)
+            (
+                one.system,
+                one.text,
+                dict(one.human),
+                dict(one.raters),
+                dict(one.model_scores),
+                thaw(one.meta) if one.meta else {},
+                one.seed,
+            )
             for one in sample.candidates
         ],
         [(each.better, each.worse, each.subset) for each in sample.preferences],
         sample.ties,
-        thaw(sample.meta),
+        thaw(sample.meta) if sample.meta else {},
     )
 
 
@@ -128,14 +137,14 @@ def _unpacked(packed: tuple[Any, ...]) -> Sample:
         references,
         subset,
         tuple(
-            Candidate(system, text, _fixed(human), _fixed(raters), _fixed(scores), _fixed(own), seed)
+            Candidate(system, text, _fixed(human), _fixed(raters), _fixed(scores), freeze(own) if own else EMPTY, seed)
             for system, text, human, raters, scores, own, seed in candidates
         ),
         tuple(Preference(*each) for each in preferences),
         ties,
-        _fixed(meta),
+        freeze(meta) if meta else EMPTY,
     )
 
 
 def _fixed(value: dict[str, Any]) -> Mapping[str, Any]:
-    return freeze(value) if value else EMPTY
+    return MappingProxyType(value) if value else EMPTY

@@ -188,6 +188,11 @@ class _Rows:
     promptless: int = 0
     before: int = 0  # lines of the files that were read already
     last: int = 0
+    stem: str = ""
+
+    def __post_init__(self) -> None:
+        """Work out once what rows without an id are called after."""
+        self.stem = _stem(self.path)
 
     def next_file(self) -> None:
         """Take the lines of the next file as those behind the ones that were read."""
@@ -197,7 +202,7 @@ class _Rows:
         """Return the sample of a record; its id must be new."""
         at = Place(f"{file}:{line}", "", self.warn)
         self.last, line = line, self.before + line
-        default_id = f"{_stem(self.path)}-{line}"
+        default_id = f"{self.stem}-{line}"
         row = self._row(record, at, default_id) if self.task.bare else record
         sample = sample_from({"id": default_id} | row, where=at.where, task=self.task, warn=self.warn)
         earlier = self.lines.setdefault(sample.id, line)
