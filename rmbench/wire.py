@@ -33,9 +33,7 @@ def decode(read: Callable[[int], bytes]) -> Any:
 
 def pack(batch: Batch) -> dict[str, Any]:
     """Return a batch as JSON values; what most rows lack, or say twice, is None: a column, or a row of it."""
-    alone = [
-        turns[0] == Turn("user", p) and len(turns) == 1 for turns, p in zip(batch.messages, batch.prompts, strict=True)
-    ]
+    alone = [turns == (Turn("user", said),) for turns, said in zip(batch.messages, batch.prompts, strict=True)]
     messages = [None if one else list(map(_pair, turns)) for one, turns in zip(alone, batch.messages, strict=True)]
     same = len(set(batch.languages)) == 1
     return {
