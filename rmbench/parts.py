@@ -83,7 +83,8 @@ def samples_bytes(part: Part, aspects: Sequence[str]) -> bytes:
     columns["seed"] = ([c.seed for _, _, c in rows], pa.uint64())
     columns["text"] = ([c.text for _, _, c in rows], pa.string())
     columns["prompt"] = ([sample.prompt for sample, _, _ in rows], pa.string())
-    columns["cluster"] = ([prompt_key(sample) for sample, _, _ in rows], pa.string())
+    keys = [[prompt_key(sample)] * len(sample.candidates) for sample in part.samples]
+    columns["cluster"] = ([key for of_sample in keys for key in of_sample], pa.string())
     columns["subset"] = ([sample.subset for sample, _, _ in rows], pa.string())
     columns["references"] = (
         [list(s.references) if one else None for (s, _, _), one in zip(rows, first, strict=True)],
