@@ -37,18 +37,42 @@ def parquet_rows(stream: BufferedReader, path: str, problems: Problems) -> Itera
     A null is an absent field. Memory is bounded by a batch of at most 1,024 rows and by one page of each column,
     whatever the row groups are.
     """
-    try:
-        yield from _rows(_parquet_batches(stream, path), path, most_bytes(stream), problems)
-    except HopelessError as error:
-        problems.add(error)
+    yield from _rows(_whole(_parquet_batches(stream, path), path, "Parquet"), path, most_bytes(stream), problems)
 
 
 def arrow_rows(stream: BufferedReader, path: str, problems: Problems) -> Iterator[tuple[int, dict[str, Any]]]:
     """Yield as ``parquet_rows``, from a file in one of Arrow's own formats, as ``datasets`` saves them."""
-    try:
-        yield from _rows(_arrow_batches(stream, path), path, most_bytes(stream), problems)
-    except HopelessError as error:
-        problems.add(error)
+    yield from _rows(_whole(_arrow_batches(stream), path, "Arrow"), path, most_bytes(stream), problems)
+
+
+def _whole(batches: Iterator[pa.RecordBatch], path: str, what: str) -> Iterator[tuple[pa.RecordBatch, int]]:
+    """Yield batches that hold together, with their bytes; what is damaged is one error, whatever Arrow makes of it."""
+    checked = False
+    while True:
+        try:
+            batch = next(batches)
+            if not checked:
+                _check_schema(batch.schema, path)
+                checked = True
+            _validate(batch, path)
+            size = sum(map(_size, batch.columns))
+        except StopIteration:
+            return
+        except (*_FAULTS, MemoryError) as error:
+            raise _damaged(error, path, what) from None
+        yield batch, size
+
+
+def _validate(batch: pa.RecordBatch, path: str) -> None:
+    """Raise where offsets or indices lead out of the batch, or a text is no UTF-8: Arrow itself would take both."""
+    for name, column in zip(batch.schema.names, batch.columns, strict=True):
+        try:
+            column.validate(full=True)
+        except pa.ArrowInvalid as error:
+            if "UTF8" not in str(error):
+                raise
+            what = f"the column {show(name)} holds bytes that are not UTF-8"
+            raise HopelessError(what, where=path, help="write its texts as UTF-8") from None
 
 
 def _damaged(error: BaseException, path: str, what: str) -> HopelessError:
@@ -60,84 +84,66 @@ def _damaged(error: BaseException, path: str, what: str) -> HopelessError:
 
 def _parquet_batches(stream: BufferedReader, path: str) -> Iterator[pa.RecordBatch]:
     """Yield the batches of a Parquet file; texts stay in dictionaries until their length is known."""
-    try:
-        meta = pq.read_metadata(stream)
-        texts = [c.path for c in map(meta.schema.column, range(meta.num_columns)) if c.physical_type == "BYTE_ARRAY"]
-        stream.seek(0)
-        file = pq.ParquetFile(stream, pre_buffer=False, buffer_size=CHUNK, read_dictionary=texts)
-    except _FAULTS as error:
-        raise _damaged(error, path, "Parquet") from None
+    meta = pq.read_metadata(stream)
+    texts = [c.path for c in map(meta.schema.column, range(meta.num_columns)) if c.physical_type == "BYTE_ARRAY"]
+    stream.seek(0)
+    file = pq.ParquetFile(stream, pre_buffer=False, buffer_size=CHUNK, read_dictionary=texts)
     _check_schema(file.schema_arrow, path)
     groups = [meta.row_group(i) for i in range(meta.num_row_groups)]
-    unpacked = sum(group.total_byte_size for group in groups)
-    if unpacked > most_bytes(stream):
+    if sum(group.total_byte_size for group in groups) > most_bytes(stream):
         raise too_much(most_bytes(stream), path)
     widest = max((group.total_byte_size / max(1, group.num_rows) for group in groups), default=0)
-    rows = max(1, min(BATCH_ROWS, int(BATCH_BYTES / max(1.0, widest))))
-    yield from _read(file.iter_batches(batch_size=rows), path, "Parquet")
+    yield from file.iter_batches(batch_size=max(1, min(BATCH_ROWS, int(BATCH_BYTES / max(1.0, widest)))))
 
 
-def _arrow_batches(stream: BufferedReader, path: str) -> Iterator[pa.RecordBatch]:
+def _arrow_batches(stream: BufferedReader) -> Iterator[pa.RecordBatch]:
     """Yield the batches of an Arrow file or stream (``datasets`` writes streams)."""
-    try:
-        start = stream.read(6)
-        stream.seek(0)
-        if start == b"ARROW1":
-            file = pa.ipc.open_file(stream)
-            schema, batches = file.schema, (file.get_batch(i) for i in range(file.num_record_batches))
-        else:
-            opened = pa.ipc.open_stream(stream)
-            schema, batches = opened.schema, iter(opened)
-    except _FAULTS as error:
-        raise _damaged(error, path, "Arrow") from None
-    _check_schema(schema, path)
-    for batch in _read(batches, path, "Arrow"):
-        try:
-            batch.validate(full=True)
-        except _FAULTS as error:
-            raise _damaged(error, path, "Arrow") from None
+    start = stream.read(6)
+    stream.seek(0)
+    if start == b"ARROW1":
+        file = pa.ipc.open_file(stream)
+        batches = (file.get_batch(i) for i in range(file.num_record_batches))
+    else:
+        batches = iter(pa.ipc.open_stream(stream))
+    for batch in batches:
+        batch.validate()
         yield from (batch.slice(at, BATCH_ROWS) for at in range(0, batch.num_rows, BATCH_ROWS))
 
 
-def _read(batches: Iterator[pa.RecordBatch], path: str, what: str) -> Iterator[pa.RecordBatch]:
-    while True:
-        try:
-            batch = next(batches)
-        except StopIteration:
-            return
-        except _FAULTS as error:
-            raise _damaged(error, path, what) from None
-        yield batch
-
-
 def _rows(
-    batches: Iterator[pa.RecordBatch], path: str, most: int, problems: Problems
+    batches: Iterator[tuple[pa.RecordBatch, int]], path: str, most: int, problems: Problems
 ) -> Iterator[tuple[int, dict[str, Any]]]:
-    """Yield the rows of batches, up to ``most`` bytes of them."""
+    """Yield the rows of batches, up to ``most`` bytes of them; a damaged batch ends the reading."""
     number = read = 0
-    for batch in batches:
-        read += (size := sum(map(_size, batch.columns)))
-        if read > most:
-            raise too_much(most, path)
-        step = batch.num_rows if size <= 4 * LINE_CAP else 1
-        for at in range(0, batch.num_rows, max(1, step)):
-            piece = batch.slice(at, step)
-            if step == 1 and sum(map(_size, piece.columns)) > LINE_CAP:
-                raise HopelessError(
-                    f"the row is longer than {LINE_CAP >> 20} MiB", where=f"{path}:{number + 1}", help="cut its texts"
-                )
-            yield from _converted(piece, path, number, problems)
-            number += piece.num_rows
+    try:
+        for batch, size in batches:
+            read += size
+            if read > most:
+                raise too_much(most, path)
+            step = max(1, batch.num_rows) if size <= LINE_CAP else 1
+            for at in range(0, batch.num_rows, step):
+                piece = batch.slice(at, step)
+                if size > LINE_CAP:
+                    _check_length(piece, f"{path}:{number + 1}")
+                yield from _converted(piece, path, number, problems)
+                number += piece.num_rows
+    except HopelessError as error:
+        problems.add(error)
+
+
+def _check_length(row: pa.RecordBatch, where: str) -> None:
+    if sum(map(_size, row.columns)) > LINE_CAP:
+        raise HopelessError(f"the row is longer than {LINE_CAP >> 20} MiB", where=where, help="cut its texts")
 
 
 def _converted(
     batch: pa.RecordBatch, path: str, before: int, problems: Problems
 ) -> Iterator[tuple[int, dict[str, Any]]]:
+    """Yield the rows of a batch; where it cannot be converted, each of its rows that can."""
+    plain = pa.schema([pa.field(field.name, _plain(field.type)) for field in batch.schema])
     try:
-        found = batch.cast(pa.schema([pa.field(f.name, _plain(f.type)) for f in batch.schema])).to_pylist(
-            maps_as_pydicts="strict"
-        )
-    except (*_FAULTS, UnicodeError) as error:
+        found = batch.cast(plain).to_pylist(maps_as_pydicts="strict")
+    except _FAULTS as error:
         if batch.num_rows > 1:
             for at in range(batch.num_rows):
                 yield from _converted(batch.slice(at, 1), path, before + at, problems)
@@ -152,8 +158,6 @@ def _converted(
 
 
 def _bad_row(error: BaseException, where: str) -> InputError:
-    if isinstance(error, UnicodeError) or "utf8" in str(error).lower():
-        return InputError("a text holds bytes that are not UTF-8", where=where, help="write the texts as UTF-8")
     if isinstance(error, KeyError):
         return InputError(f"a map has the key {error} twice", where=where, help="keep one of the two")
     return InputError(f"cannot be read: {str(error)[:200]}", where=where, help="write the file again")
@@ -206,7 +210,7 @@ def _check_type(kind: pa.DataType, name: str, path: str, depth: int) -> None:
                 f"the map {show(name)} has keys that are no strings", where=path, help="cast them to string"
             )
         _check_type(kind.item_type, f"{name}.*", path, depth + 1)
-    elif _list(kind):
+    elif _list(kind) and kind.value_field.name is not None:  # a name that is no UTF-8 shows here
         _check_type(kind.value_type, f"{name}[]", path, depth + 1)
     elif not (
         _text(kind)

@@ -10,6 +10,7 @@ import stat
 import zlib
 from typing import TYPE_CHECKING, cast
 
+from rmbench.checks import HopelessError
 from rmbench.errors import EnvironmentFault, InputError, RMBenchError
 
 if TYPE_CHECKING:
@@ -95,6 +96,11 @@ def is_packed(path: Path) -> bool:
     return path.name.lower().endswith(PACKED)
 
 
+def is_table(path: Path) -> bool:
+    """Say whether the file's name says a format that is read other than as lines of JSON."""
+    return is_packed(path) or path.suffix.lower() in FORMATS[1:]
+
+
 def stem(path: Path) -> str:
     """Return the file's name without its type: rows without an id get the same one whatever the format."""
     return path.name[: -len(PACKED)] if is_packed(path) else path.stem
@@ -110,10 +116,10 @@ def most_bytes(stream: BufferedReader) -> int:
     return max(FREE, RATIO * os.fstat(stream.fileno()).st_size)
 
 
-def too_much(most: int, where: str) -> InputError:
+def too_much(most: int, where: str) -> HopelessError:
     """Return the error of a packed file that unpacks to more than ``most`` bytes."""
     advice = "rows of text pack less than that: unpack it if it is meant"
-    return InputError(f"unpacks to more than {most >> 20:,} MiB", where=where, help=advice)
+    return HopelessError(f"unpacks to more than {most >> 20:,} MiB", where=where, help=advice)
 
 
 class Unpacked:

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, BinaryIO
+from typing import TYPE_CHECKING, Any, BinaryIO, cast
 
 from rmbench.checks import Once, Place, Problems, string
 from rmbench.errors import InputError
 from rmbench.jsonl import objects
+from rmbench.records import records
 from rmbench.samples import ROW, sample_from, unknown
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+    from io import BufferedReader
+    from pathlib import Path
 
     from rmbench.api import Sample
 
@@ -19,7 +22,7 @@ _KNOWN = ROW | {"response"}
 
 
 def read_responses(
-    stream: BinaryIO, where: str, warn: Callable[[str], None]
+    stream: BinaryIO, where: str, warn: Callable[[str], None], path: Path | None = None
 ) -> Iterator[tuple[dict[str, Any], Sample]]:
     """Yield every object as it was read, and its sample: one candidate whose text is the ``response``.
 
@@ -27,16 +30,18 @@ def read_responses(
     repeat, since every line gets a score of its own.
 
     Args:
-        stream: JSON lines, read once.
+        stream: the bytes, read once.
         where: name of the stream for messages.
         warn: told once of every field that is not known.
+        path: the file that the stream is of, whose name says the format; None: JSON lines.
 
     Raises:
         InputError: at the end, where a line is wrong; nothing is yielded after the first such line.
     """
     problems = Problems()
     tell = Once(where, warn)
-    for line, record in objects(stream, where, problems):
+    rows = objects(stream, where, problems) if path is None else records(cast("BufferedReader", stream), path, problems)
+    for line, record in rows:
         place = Place(f"{where}:{line}", "", tell)
         try:
             sample = sample_from(_row(record, place, f"row-{line}"), where=place.where, task=None, warn=tell)

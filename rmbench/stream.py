@@ -181,11 +181,13 @@ def _flush(held: Sequence[tuple[Mapping[str, Any], Sample]], scorer: Scorer) -> 
         yield {**line, "score": value, **reason, **parts}
 
 
-def score_stream(stream: BinaryIO, where: str, scorer: Scorer, warn: Callable[[str], None]) -> Iterator[dict[str, Any]]:
-    """Score the JSON lines of a stream."""
+def score_stream(
+    stream: BinaryIO, where: str, scorer: Scorer, warn: Callable[[str], None], path: Path | None = None
+) -> Iterator[dict[str, Any]]:
+    """Score the rows of a stream: JSON lines, or what the name of the file says."""
     tell = Once(where, warn)
     needs = frozenset().union(*(one.needs for one in scorer.order))
-    pairs = (_fed(pair, needs, scorer.chosen.name) for pair in read_responses(stream, where, warn))
+    pairs = (_fed(pair, needs, scorer.chosen.name) for pair in read_responses(stream, where, warn, path))
     yield from scored((_told(pair, tell) for pair in pairs), scorer)
 
 

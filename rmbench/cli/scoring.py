@@ -25,6 +25,7 @@ def score(
     """Score rows: the same JSON lines come out, each with `score` (null with `reason`) and `parts`."""
     from rmbench import stream
     from rmbench.api import Runtime
+    from rmbench.datafile import is_table
     from rmbench.errors import InputError
     from rmbench.overrides import label
 
@@ -38,11 +39,12 @@ def score(
     entry = {"use": reward, "options": options}
     scorer = stream.Scorer.named(load(), entry, base=Path.cwd(), timeout=timeout, runtime=Runtime(device=device))
     if file is not None and not file.is_file():
-        raise InputError("is no file", where=str(file), help="give a file of JSON lines, or pipe them in")
+        raise InputError("is no file", where=str(file), help="give a file of rows, or pipe JSON lines in")
     lost = 0
     try:
         with sys.stdin.buffer if file is None else file.open("rb") as source:
-            for line in stream.score_stream(source, "standard input" if file is None else str(file), scorer, _warn):
+            name, path = ("standard input", None) if file is None else (str(file), file if is_table(file) else None)
+            for line in stream.score_stream(source, name, scorer, _warn, path):
                 lost += line["score"] is None and line["reason"] != "the reward gave None"
                 print_json(line)
     finally:
