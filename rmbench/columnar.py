@@ -93,7 +93,9 @@ def _parquet_batches(stream: BufferedReader, path: str) -> Iterator[pa.RecordBat
     if sum(group.total_byte_size for group in groups) > most_bytes(stream):
         raise too_much(most_bytes(stream), path)
     widest = max((group.total_byte_size / max(1, group.num_rows) for group in groups), default=0)
-    yield from file.iter_batches(batch_size=max(1, min(BATCH_ROWS, int(BATCH_BYTES / max(1.0, widest)))))
+    size = max(1, min(BATCH_ROWS, int(BATCH_BYTES / max(1.0, widest))))
+    for index in range(len(groups)):  # a batch of two row groups has two dictionaries, which pyarrow cannot nest
+        yield from file.iter_batches(batch_size=size, row_groups=[index])
 
 
 def _arrow_batches(stream: BufferedReader) -> Iterator[pa.RecordBatch]:
