@@ -95,7 +95,9 @@ def _parquet_batches(stream: BufferedReader, path: str) -> Iterator[pa.RecordBat
     if meta.num_rows > size_of(stream):  # rows of less than a byte: what they unpack to is counted before they are read
         _count(file, stream, path)
     widest = max((group.total_byte_size / max(1, group.num_rows) for group in groups), default=0)
-    yield from file.iter_batches(batch_size=max(1, min(BATCH_ROWS, int(BATCH_BYTES / max(1.0, widest)))))
+    size = max(1, min(BATCH_ROWS, int(BATCH_BYTES / max(1.0, widest))))
+    for index in range(len(groups)):  # a batch of two row groups has two dictionaries, which pyarrow cannot nest
+        yield from file.iter_batches(batch_size=size, row_groups=[index])
 
 
 def _count(file: pq.ParquetFile, stream: BufferedReader, path: str) -> None:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 from rmbench.api import EMPTY, KINDS, Candidate, Preference, Sample, Turn
-from rmbench.checks import Place, items, mapping, near, number, show, string, suggest
+from rmbench.checks import LARGEST, Place, items, mapping, near, number, show, string, suggest
 from rmbench.frozen import freeze
 
 if TYPE_CHECKING:
@@ -18,6 +19,8 @@ ROW = frozenset(
      "subset", "meta")
 )  # fmt: skip
 CANDIDATE = frozenset(("system", "text", "human", "raters", "rater_ids", "errors", "model_scores", "meta"))
+_NUMBERS = (float, int)  # no booleans
+_PLAIN = frozenset(("system", "text", "human"))
 PREFERENCE = frozenset(("better", "worse", "subset"))
 MESSAGE = frozenset(("role", "content"))
 _SPEAKERS = {"user": "Human", "assistant": "Assistant"}
@@ -180,10 +183,33 @@ def _part(value: object, at: Place, known: frozenset[str]) -> dict[str, Any]:
 
 
 def _candidates(record: Mapping[str, Any], at: Place, aspects: tuple[str, ...]) -> tuple[Candidate, ...]:
+    given = record.get("candidates")
+    if type(given) is list:
+        plain = [_plain(each, f"candidate-{i}", aspects) for i, each in enumerate(given)]
+        if None not in plain:
+            return tuple(filter(None, plain))
     return tuple(
         _candidate(mapping(each, place), place, f"candidate-{i}", aspects=aspects)
         for i, (place, each) in enumerate(_list(record, "candidates", at))
     )
+
+
+def _plain(record: object, system: str, aspects: tuple[str, ...]) -> Candidate | None:
+    """Return a candidate of system, text and human scores with nothing to say of it; None where `_candidate` must look.
+
+    Most rows of large files are such, and no place of theirs need be worked out.
+    """
+    if type(record) is not dict or not record.keys() <= _PLAIN:
+        return None
+    text, name = record.get("text"), record.get("system", system)
+    human = record.get("human", EMPTY)
+    if type(text) is not str or type(name) is not str or (human is not EMPTY and type(human) is not dict):
+        return None
+    for aspect, score in human.items():
+        if type(score) not in _NUMBERS or not abs(score) <= LARGEST or (aspects and aspect not in aspects):
+            return None
+    fixed = MappingProxyType({aspect: float(score) for aspect, score in human.items()}) if human else EMPTY
+    return Candidate(name, text, fixed)
 
 
 def _candidate(record: dict[str, Any], at: Place, system: str, *, aspects: tuple[str, ...]) -> Candidate:

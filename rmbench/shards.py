@@ -108,11 +108,6 @@ def digest(path: Path) -> str:
     return found[0] if len(found) == 1 else hashlib.sha256("\n".join(found).encode()).hexdigest()
 
 
-def size(path: Path) -> int:
-    """Return the bytes of all files of a split; 0 for what is not there, which the reader refuses."""
-    return sum(one.stat().st_size for one in files(path) if one.is_file())
-
-
 def _json(path: Path) -> dict[str, Any]:
     with open_regular(path) as stream:
         raw = stream.read(_CAP + 1)

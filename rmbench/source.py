@@ -9,9 +9,10 @@ from dataclasses import dataclass, replace
 from types import MappingProxyType
 from typing import TYPE_CHECKING
 
-from rmbench import shards, tasks
+from rmbench import tasks
 from rmbench.api import Batch, Candidate, Label
 from rmbench.errors import InputError
+from rmbench.spool import Spool
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -20,7 +21,6 @@ if TYPE_CHECKING:
 
 PART_ROWS = 2048
 BATCH_ROWS = 256
-KEEP_BYTES = 256 * 2**20
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,9 +52,9 @@ class Source:
 
     ``task`` has its aspects and its main one settled (``main_from`` says how: ``card``, ``only aspect``,
     ``first aspect of the data``, or None where there are no ratings).
-    ``columns`` are the batch columns that at least one row fills; ``taken`` the ids under a limit (None:
-    all); ``kept`` the samples themselves where the file is small enough to keep. ``awaited``: how many candidates
-    policies are to add to each sample (``rows`` counts them already), ``written`` what they have added.
+    ``columns`` are the batch columns that at least one row fills; ``spool`` has the samples themselves, those that
+    are taken under a limit. ``awaited``: how many candidates policies are to add to each sample (``rows`` counts them
+    already), ``written`` what they have added.
     """
 
     task: Task
@@ -63,8 +63,7 @@ class Source:
     samples: int
     rows: int
     columns: frozenset[str]
-    taken: frozenset[str] | None
-    kept: tuple[Sample, ...] | None
+    spool: Spool
     warnings: tuple[str, ...]
     main_from: str | None = None
     awaited: int = 0
@@ -77,13 +76,8 @@ class Source:
 
     def read(self) -> Iterator[Sample]:
         """Yield the samples taken, in file order."""
-        for sample in self.kept if self.kept is not None else self._taken():
+        for sample in self.spool:
             yield self._with_written(sample) if self.written else sample
-
-    def _taken(self) -> Iterator[Sample]:
-        for sample in tasks.read(self.task, "test", warn=_ignore):
-            if (sample.candidates or self.awaited) and (self.taken is None or sample.id in self.taken):
-                yield sample
 
     def _with_written(self, sample: Sample) -> Sample:
         new = (Candidate(one.system, one.texts[sample.id], seed=one.seed) for one in self.written)
@@ -106,21 +100,6 @@ class Source:
             rows += len(sample.candidates)
         if held:
             yield Part(index, start, tuple(held))
-
-
-def _ignore(_: str) -> None:
-    """Take a warning that was already given when the task was opened."""
-
-
-def _columns(sample: Sample) -> set[str]:
-    filled = {"messages", "prompts", "responses"}
-    filled |= {"references"} if sample.references else set()
-    filled |= {"contexts"} if sample.context is not None else set()
-    filled |= {"meta"} if sample.meta else set()
-    for candidate in sample.candidates:
-        filled |= {"labels"} if candidate.human or candidate.raters else set()
-        filled |= {"scores"} if candidate.model_scores else set()
-    return filled
 
 
 def _take(subsets: Sequence[tuple[str, str | None]], limit: int, seed: int) -> frozenset[str]:
@@ -172,33 +151,63 @@ def open_source(task: Task, *, limit: int | None, seed: int, awaited: int = 0) -
         raise InputError(f"task {task.name!r} has no test split", help="studies measure on [data] test")
     warnings: list[str] = []
     subsets: list[tuple[str, str | None]] = []
-    samples: list[Sample] = []
     aspects: dict[str, None] = {}
-    path = task.data["test"]
-    keep = shards.size(path) <= KEEP_BYTES
+    spool, tally = Spool(), Tally(awaited)
     for sample in tasks.read(task, "test", warn=warnings.append):
         if sample.candidates or awaited:
-            subsets.append((sample.id, sample.subset))
-            samples += [sample] if keep else []
-            aspects |= dict.fromkeys(aspect for candidate in sample.candidates for aspect in candidate.human)
-    if not subsets:
+            subsets += [] if limit is None else [(sample.id, sample.subset)]
+            spool.add(sample)
+            tally.add(sample)
+            aspects.update(dict.fromkeys(aspect for candidate in sample.candidates for aspect in candidate.human))
+    if not tally.samples:
         raise InputError(
             f"task {task.name!r} has no candidates to score", where=str(task.data["test"]),
             help="rows need candidates (outputs of systems), or chosen and rejected",
         )  # fmt: skip
-    taken = _take(subsets, limit, seed) if limit is not None and limit < len(subsets) else None
-    kept = tuple(s for s in samples if taken is None or s.id in taken) if keep else None
+    if limit is not None and limit < tally.samples:
+        spool, tally = _only(spool, _take(subsets, limit, seed), awaited)
     task, main_from = settled(task, list(aspects), warnings)
-    source = Source(
-        task, tasks.kind_of(task), tasks.digest(path), 0, 0, frozenset(), taken, kept, tuple(warnings), main_from,
-        awaited,
+    columns = tally.columns | ({"languages"} if task.languages else set())
+    return Source(
+        task, tasks.kind_of(task), tasks.digest(task.data["test"]), tally.samples, tally.rows, frozenset(columns),
+        spool, tuple(warnings), main_from, awaited,
     )  # fmt: skip
-    columns: set[str] = {"languages"} if task.languages else set()
-    rows = count = 0
-    for sample in source.read():
-        count, rows = count + 1, rows + len(sample.candidates) + awaited
-        columns |= _columns(sample)
-    return replace(source, samples=count, rows=rows, columns=frozenset(columns))
+
+
+class Tally:
+    """What the samples of a task come to: how many, their rows, and the batch columns that they fill."""
+
+    def __init__(self, awaited: int) -> None:
+        """Take how many rows policies are to add to each sample."""
+        self.awaited = awaited
+        self.samples = self.rows = 0
+        self.columns = {"messages", "prompts", "responses"}
+
+    def add(self, sample: Sample) -> None:
+        """Take one more."""
+        self.samples += 1
+        self.rows += len(sample.candidates) + self.awaited
+        if sample.references:
+            self.columns.add("references")
+        if sample.context is not None:
+            self.columns.add("contexts")
+        if sample.meta:
+            self.columns.add("meta")
+        for candidate in sample.candidates:
+            if candidate.human or candidate.raters:
+                self.columns.add("labels")
+            if candidate.model_scores:
+                self.columns.add("scores")
+
+
+def _only(spool: Spool, taken: frozenset[str], awaited: int) -> tuple[Spool, Tally]:
+    """Return the samples of these ids, and what they come to."""
+    kept, tally = Spool(), Tally(awaited)
+    for sample in spool:
+        if sample.id in taken:
+            kept.add(sample)
+            tally.add(sample)
+    return kept, tally
 
 
 def batch(samples: Sequence[Sample], task: Task, *, labels: bool) -> Batch:

@@ -12,9 +12,10 @@ from typing import TYPE_CHECKING, Any
 
 from rmbench.api import KINDS, Sample, Task
 from rmbench.card import CARD, load_card
-from rmbench.checks import HopelessError, Once, Place, Problems, show, suggest
+from rmbench.checks import HopelessError, Once, Place, Problems, show, silent, suggest
 from rmbench.datafile import check_format, digest_of, is_folder, open_regular, state, stem
 from rmbench.errors import InputError
+from rmbench.ids import Ids
 from rmbench.preferences import Shape, row_from, shape_of
 from rmbench.records import records
 from rmbench.responses import read_responses
@@ -189,7 +190,7 @@ class _Rows:
     task: Task
     path: Path
     warn: Once
-    lines: dict[str, int] = field(default_factory=dict)
+    ids: Ids = field(init=False)
     shape: Shape | None = None
     first: bool = True
     equal: int = 0
@@ -197,6 +198,23 @@ class _Rows:
     before: int = 0  # lines of the files that were read already
     last: int = 0
     empty: int = 0
+    stem: str = ""
+
+    def __post_init__(self) -> None:
+        """Work out once what rows without an id are called after."""
+        self.stem = _stem(self.path)
+        self.ids = Ids(self._again)
+
+    def _again(self, line: int) -> str:
+        """Return the id of a line that was read, counted over all files."""
+        rows = _Rows(self.task, self.path, Once(str(self.path), silent), shape=self.shape, first=False)
+        for file in files(self.path):
+            with open_regular(file) as stream:
+                for rows.last, record in records(stream, file, Problems()):
+                    if rows.before + rows.last == line:
+                        return rows.sample(record, file, rows.last).id
+            rows.next_file()
+        return ""  # the file is another by now, which is an error of its own
 
     def next_file(self) -> None:
         """Take the lines of the next file as those behind the ones that were read."""
@@ -206,11 +224,11 @@ class _Rows:
         """Return the sample of a record; its id must be new."""
         at = Place(f"{file}:{line}", "", self.warn)
         self.last, line = line, self.before + line
-        default_id = f"{_stem(self.path)}-{line}"
+        default_id = f"{self.stem}-{line}"
         row = self._row(record, at, default_id) if self.task.bare else record
         sample = sample_from({"id": default_id} | row, where=at.where, task=self.task, warn=self.warn)
-        earlier = self.lines.setdefault(sample.id, line)
-        if earlier != line:
+        earlier = self.ids.add(sample.id, line)
+        if earlier is not None:
             place = "line" if file == self.path else "row"
             raise at.error(
                 f"the id {show(sample.id)} stands in {place} {earlier} too", "give every row an id of its own"
@@ -230,7 +248,7 @@ class _Rows:
 
     def finish(self) -> None:
         """Raise where there was no row, and warn with counts of what was odd."""
-        if not self.lines:
+        if not self.ids:
             raise InputError("0 rows, expected at least one", where=str(self.path), help="write rows into it")
         if self.equal:
             self.warn(f"in {self.equal} rows chosen equals rejected: a tie, not a preference")

@@ -34,8 +34,9 @@ def prepare(plan: Plan, sources: Sequence[Source]) -> tuple[dict[str, Entry], li
     read: dict[object, Judgements | None] = {}
     settled: dict[str, Entry] = {}
     warnings: list[str] = []
-    tested = {source.task.name: {sample.prompt for sample in source.read()} for source in sources if plan.entries}
-    systems = {source.task.name: {c.system for s in source.read() for c in s.candidates} for source in sources}
+    read_again = sources if plan.entries else ()
+    tested = {source.task.name: {sample.prompt for sample in source.read()} for source in read_again}
+    systems = {source.task.name: {c.system for s in source.read() for c in s.candidates} for source in read_again}
     for name, entry in plan.entries.items():
         data = _data(entry, plan.seed, read)
         if name in systems.get(entry.task.name, ()):

@@ -7,7 +7,7 @@ import struct
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
-from rmbench.api import Batch, Label, Turn
+from rmbench.api import EMPTY, Batch, Label, Turn
 from rmbench.frozen import freeze, thaw
 
 if TYPE_CHECKING:
@@ -32,37 +32,50 @@ def decode(read: Callable[[int], bytes]) -> Any:
 
 
 def pack(batch: Batch) -> dict[str, Any]:
-    """Return a batch as JSON values."""
+    """Return a batch as JSON values; what most rows lack, or say twice, is None: a column, or a row of it."""
+    alone = [turns == (Turn("user", said),) for turns, said in zip(batch.messages, batch.prompts, strict=True)]
+    messages = [None if one else list(map(_pair, turns)) for one, turns in zip(alone, batch.messages, strict=True)]
+    same = len(set(batch.languages)) == 1
     return {
         "ids": batch.ids,
         "groups": batch.groups,
-        "messages": [[(turn.role, turn.content) for turn in turns] for turns in batch.messages],
+        "messages": None if all(alone) else messages,
         "prompts": batch.prompts,
-        "contexts": batch.contexts,
+        "contexts": batch.contexts if any(text is not None for text in batch.contexts) else None,
         "responses": batch.responses,
-        "references": batch.references,
-        "languages": batch.languages,
+        "references": batch.references if any(batch.references) else None,
+        "languages": batch.languages[:1] if same else batch.languages,
         "scores": dict(batch.scores),
         "labels": [(dict(lab.human), dict(lab.raters), lab.main) for lab in batch.labels],
-        "meta": [thaw(meta) for meta in batch.meta],
+        "meta": [thaw(meta) if meta else None for meta in batch.meta] if any(batch.meta) else len(batch.meta),
     }
+
+
+def _pair(turn: Turn) -> tuple[str, str]:
+    return turn.role, turn.content
 
 
 def unpack(packed: dict[str, Any]) -> Batch:
     """Return the batch of ``pack``; every column is a tuple, so that a write raises."""
+    rows, prompts = len(packed["ids"]), packed["prompts"]
+    messages, languages, meta = packed["messages"] or [None] * rows, packed["languages"], packed["meta"]
+    languages = tuple(tuple(codes) for codes in languages)
     return Batch(
         ids=tuple(packed["ids"]),
         groups=tuple(packed["groups"]),
-        messages=tuple(tuple(Turn(role, content) for role, content in turns) for turns in packed["messages"]),
-        prompts=tuple(packed["prompts"]),
-        contexts=tuple(packed["contexts"]),
+        messages=tuple(
+            (Turn("user", prompt),) if turns is None else tuple(Turn(role, content) for role, content in turns)
+            for turns, prompt in zip(messages, prompts, strict=True)
+        ),
+        prompts=tuple(prompts),
+        contexts=(None,) * rows if packed["contexts"] is None else tuple(packed["contexts"]),
         responses=tuple(packed["responses"]),
-        references=tuple(tuple(texts) for texts in packed["references"]),
-        languages=tuple(tuple(codes) for codes in packed["languages"]),
+        references=((),) * rows if packed["references"] is None else tuple(map(tuple, packed["references"])),
+        languages=languages * rows if len(languages) == 1 else languages,
         scores=MappingProxyType({name: tuple(column) for name, column in packed["scores"].items()}),
         labels=tuple(
             Label(MappingProxyType(human), MappingProxyType({k: tuple(v) for k, v in raters.items()}), main)
             for human, raters, main in packed["labels"]
         ),
-        meta=tuple(freeze(meta) for meta in packed["meta"]),
+        meta=(EMPTY,) * meta if isinstance(meta, int) else tuple(freeze(each) if each else EMPTY for each in meta),
     )

@@ -87,6 +87,18 @@ def find(message: dict[str, Any]) -> Any:
     return load_value(message["distribution"], message["plugin"], "reward", message["reward"])
 
 
+def peak() -> int:
+    """Return the most bytes of memory that this process has held.
+
+    On Linux getrusage counts what the driver held when this process was started, which may be far more.
+    """
+    status = Path("/proc/self/status")
+    for line in status.read_text().splitlines() if status.exists() else ():
+        if line.startswith("VmHWM:"):
+            return int(line.split()[1]) * 1024
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * MAXRSS_UNIT
+
+
 class Session:
     """The scorer or the statistic of this worker, once it is open."""
 
@@ -112,7 +124,7 @@ class Session:
             "parts": scores.parts,
             "notes": scores.notes,
             "measures": scoring.measures(self.scorer),
-            "peak": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * MAXRSS_UNIT,
+            "peak": peak(),
         }
 
     def close(self) -> dict[str, Any]:

@@ -2,6 +2,7 @@ import pytest
 from fakes import jsonl, rows
 
 from rmbench import InputError, source
+from rmbench.spool import Spool
 from rmbench.tasks import bare_task
 
 
@@ -17,12 +18,12 @@ def test_parts_are_whole_samples_and_a_function_of_the_rows(tmp_path, monkeypatc
     assert [len(samples) for part in parts for samples in source.batches(part)] == [1] * 8
 
 
-def test_a_file_too_large_to_keep_gives_the_same_rows(tmp_path, monkeypatch):
+def test_samples_too_large_to_keep_give_the_same_rows(tmp_path, monkeypatch):
     path = jsonl(tmp_path / "a.jsonl", rows(30))
     kept = opened(path, limit=11)
-    monkeypatch.setattr(source, "KEEP_BYTES", 0)
+    monkeypatch.setattr(source, "Spool", lambda: Spool(0))
     streamed = opened(path, limit=11)
-    assert streamed.kept is None
+    assert (kept.spool.file is None, streamed.spool.file is None) == (True, False)
     assert list(streamed.read()) == list(kept.read())
     assert (streamed.samples, streamed.rows, streamed.columns, streamed.label) == (11, 33, kept.columns, kept.label)
 

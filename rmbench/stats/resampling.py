@@ -18,14 +18,24 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
 LOW, HIGH = 2.5, 97.5
+RESAMPLES, FEW_RESAMPLES = 1000, 200
+MANY_CLUSTERS = 100_000
 CHUNK = 4_000_000  # cells of one count matrix: about 100 MB with its draws
+CACHED = 32_768  # draws that are counted at once: more of them leave the processor's cache
+WIDE = 8  # times their number that codes may reach
 KEPT = 128_000_000  # bytes of a count matrix that is kept for the next statistic of the same clusters
 PERMUTATIONS, PER_TEST = 10_000, 100
+SLICE = 16_384  # clusters whose coins are tossed at a time: more of them leave the processor's cache
 EXACT = 2.0**24  # below, float32 holds every integer
 WHOLE = 2.0**52  # below, float64 holds every multiple of one half
 TIE = 1e-12  # share of the greatest possible sum within which two sums are equal on paper
 
 Interval = tuple[float, float]
+
+
+def resamples_of(clusters: int) -> int:
+    """Return how many resamples so many clusters take: 1000, and 200 above 100,000, whose intervals hardly vary."""
+    return RESAMPLES if clusters <= MANY_CLUSTERS else FEW_RESAMPLES
 
 
 def counts(clusters: int, *, seed: int, resamples: int) -> Iterator[np.ndarray]:
@@ -35,7 +45,7 @@ def counts(clusters: int, *, seed: int, resamples: int) -> Iterator[np.ndarray]:
     """
     kept = _kept(clusters, seed, resamples) if clusters * resamples <= KEPT else None
     if kept is None:
-        yield from (block.astype(np.float64) for block in _drawn(clusters, seed, resamples))
+        yield from _drawn(clusters, seed, resamples)
         return
     step = max(1, CHUNK // max(1, clusters))
     for start in range(0, resamples, step):
@@ -44,12 +54,15 @@ def counts(clusters: int, *, seed: int, resamples: int) -> Iterator[np.ndarray]:
 
 def _drawn(clusters: int, seed: int, resamples: int) -> Iterator[np.ndarray]:
     rng = np.random.default_rng(seed)
-    step = max(1, CHUNK // max(1, clusters))
+    step, few = (max(1, cells // max(1, clusters)) for cells in (CHUNK, CACHED))
     for start in range(0, resamples, step):
-        rows = min(step, resamples - start)
-        drawn = rng.integers(0, clusters, size=(rows, clusters))
-        drawn += np.arange(rows)[:, None] * clusters
-        yield np.bincount(drawn.ravel(), minlength=rows * clusters).reshape(rows, clusters)
+        block = np.empty((min(step, resamples - start), clusters))
+        for at in range(0, len(block), few):
+            some = block[at : at + few]
+            drawn = rng.integers(0, clusters, size=some.shape)
+            drawn += np.arange(len(some))[:, None] * clusters
+            some[:] = np.bincount(drawn.ravel(), minlength=some.size).reshape(some.shape)
+        yield block
 
 
 @lru_cache(maxsize=1)
@@ -72,6 +85,21 @@ def distinct(size: int, *indices: np.ndarray) -> np.ndarray:
     for some in indices:
         marked[some] = True
     return np.flatnonzero(marked)
+
+
+def coded(values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return the distinct values, ascending, and the index of each: ``np.unique``, without its sort for codes.
+
+    Linear for integers between 0 and a few times their number.
+    """
+    most = int(values.max(initial=0))
+    if values.dtype.kind != "i" or not len(values) or most > WIDE * len(values) or values.min() < 0:
+        known, codes = np.unique(values, return_inverse=True)
+        return known, codes
+    known = distinct(most + 1, values)
+    places = np.zeros(most + 1, dtype=np.int64)
+    places[known] = np.arange(len(known))
+    return known, places[values]
 
 
 def resampled_sums(sums: np.ndarray, *, seed: int, resamples: int = 1000) -> np.ndarray:
@@ -177,7 +205,7 @@ def statistic_interval(
     Returns:
         (low, high), or None with fewer than two clusters or no defined resample.
     """
-    _, codes = np.unique(np.asarray(clusters), return_inverse=True)
+    codes = coded(np.asarray(clusters))[1]
     size = int(codes.max()) + 1 if len(codes) else 0
     if size < 2:  # noqa: PLR2004 - one cluster does not vary
         return None
@@ -247,8 +275,11 @@ def sign_flip_couples(
     rng = np.random.default_rng(seed)
     step = max(1, CHUNK // max(size, len(couples)))
     for start in range(0, resamples, step):
-        heads = _coins(rng, min(step, resamples - start), size).astype(table.dtype)
-        sums = 2.0 * (heads @ table).astype(np.float64) - totals
+        words = _words(rng, min(step, resamples - start), size)
+        heads = np.zeros((len(words), table.shape[1]))
+        for at in range(0, size, SLICE):
+            heads += _coins(words, at, min(SLICE, size - at)).astype(table.dtype) @ table[at : at + SLICE]
+        sums = 2.0 * heads - totals
         hits += np.count_nonzero(np.abs(sums[:, first] - sums[:, second]) >= least, axis=0)
     return [(1 + int(hit)) / (1 + resamples) for hit in hits]
 
@@ -265,10 +296,15 @@ def _halves(values: np.ndarray) -> bool:
     return bool((np.rint(2 * values) == 2 * values).all())
 
 
-def _coins(rng: np.random.Generator, rows: int, size: int) -> np.ndarray:
-    """Return 0 or 1 for each of ``size`` clusters, uint8 of shape (rows, size); rows take whole words of 64 bits."""
+def _words(rng: np.random.Generator, rows: int, size: int) -> np.ndarray:
+    """Return random bits for ``size`` coins in each row, as bytes; rows take whole words of 64 bits."""
     words = rng.integers(0, 2**64 - 1, size=(rows, -(-size // 64)), dtype=np.uint64, endpoint=True)
-    return np.unpackbits(words.astype("<u8", copy=False).view(np.uint8), axis=1, count=size)
+    return words.astype("<u8", copy=False).view(np.uint8)
+
+
+def _coins(words: np.ndarray, at: int, size: int) -> np.ndarray:
+    """Return 0 or 1 for ``size`` clusters from one on whose index is a multiple of 8: uint8 of shape (rows, size)."""
+    return np.unpackbits(words[:, at // 8 : (at + size + 7) // 8], axis=1, count=size)
 
 
 def holm(ps: Sequence[float]) -> list[float]:

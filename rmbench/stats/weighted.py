@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from rmbench.stats.ranking import group_starts
-from rmbench.stats.resampling import counts, percentile_interval, resampled_sums
+from rmbench.stats.resampling import FEW_RESAMPLES, coded, counts, percentile_interval, resampled_sums
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -21,8 +21,8 @@ if TYPE_CHECKING:
     from rmbench.stats.resampling import Interval
 
 CELLS = 400_000  # weights at a time: what stays in the processor's cache
+MERGED = 4  # times fewer sets of equal rows than rows, for which they are worth to be merged
 MANY_ROWS = 20_000  # above, statistics of ranks take fewer resamples
-FEW_RESAMPLES = 200
 LEAST_SPREAD = 1e-14  # mean square, in squares of the greatest deviation, below which a resample is constant
 
 
@@ -56,7 +56,7 @@ def weighted_values(
 
     Arguments as of ``weighted_intervals``; None with fewer than two clusters.
     """
-    _, codes = np.unique(clusters, return_inverse=True)
+    codes = coded(clusters)[1]
     size = int(codes.max()) + 1 if len(codes) else 0
     if size < 2 or not statistics:  # noqa: PLR2004 - one cluster does not vary
         return None
@@ -70,12 +70,13 @@ def kendall_of(x: np.ndarray, y: np.ndarray) -> Callable[[np.ndarray], np.ndarra
     Concordance is counted bit by bit of the rank in the column with fewer values: two rows whose ranks
     first differ in a bit are in the order of that bit. One pass of cumulative sums per bit.
     """
-    x_codes, y_codes = _codes(x), _codes(y)
+    merged, x_codes, y_codes = _merged(_codes(x), _codes(y))
     few, many = (x_codes, y_codes) if x_codes.max() <= y_codes.max() else (y_codes, x_codes)
     passes = [_bit_pass(many, few, bit) for bit in range(int(few.max()).bit_length())]
     x_total, y_total = _square_total(x_codes), _square_total(y_codes)
 
-    def tau_b(weights: np.ndarray) -> np.ndarray:
+    def tau_b(of_rows: np.ndarray) -> np.ndarray:
+        weights = merged(of_rows)
         balance = sum((each(weights) for each in passes), start=np.zeros(len(weights)))
         pairs = weights.sum(axis=1) ** 2
         return _ratio(2 * balance, np.sqrt(pairs - x_total(weights)) * np.sqrt(pairs - y_total(weights)))
@@ -85,9 +86,11 @@ def kendall_of(x: np.ndarray, y: np.ndarray) -> Callable[[np.ndarray], np.ndarra
 
 def spearman_of(x: np.ndarray, y: np.ndarray) -> Callable[[np.ndarray], np.ndarray]:
     """Prepare Spearman's rho of two rounded columns of shape (rows,): Pearson's r of weighted mid-ranks."""
-    x_ranks, y_ranks = _mid_ranks(x), _mid_ranks(y)
+    merged, *codes = _merged(_codes(x), _codes(y))
+    x_ranks, y_ranks = map(_mid_ranks, codes)
 
-    def rho(weights: np.ndarray) -> np.ndarray:
+    def rho(of_rows: np.ndarray) -> np.ndarray:
+        weights = merged(of_rows)
         mean = (weights.sum(axis=1, keepdims=True) + 1) / 2
         left, right = x_ranks(weights) - mean, y_ranks(weights) - mean
         spread = [np.einsum("ij,ij,ij->i", weights, side, side) for side in (left, right)]
@@ -110,7 +113,7 @@ def pearson_intervals(
     Returns:
         One (low, high) per pair of columns; None with fewer than two clusters.
     """
-    _, codes = np.unique(clusters, return_inverse=True)
+    codes = coded(clusters)[1]
     size = int(codes.max()) + 1 if len(codes) else 0
     if size < 2 or not columns:  # noqa: PLR2004 - one cluster does not vary
         return [None] * len(columns)
@@ -174,6 +177,22 @@ def _codes(values: np.ndarray) -> np.ndarray:
     return np.asarray(np.unique(values, return_inverse=True)[1])
 
 
+def _merged(x: np.ndarray, y: np.ndarray) -> tuple[Callable[[np.ndarray], np.ndarray], np.ndarray, np.ndarray]:
+    """Return how to add up the weights of rows with equal x and y, and the two codes of each such set of rows.
+
+    A row that stands w times is w equal rows, so equal rows are one row with the sum of their weights.
+    """
+    width = int(y.max(initial=0)) + 1
+    cells, places = np.unique(x * width + y, return_inverse=True)
+    if MERGED * len(cells) > len(x):  # not worth a pass of its own
+        return lambda weights: weights, x, y
+
+    def merged(weights: np.ndarray) -> np.ndarray:
+        return np.stack([np.bincount(places, weights=row, minlength=len(cells)) for row in weights])
+
+    return merged, cells // width, cells % width
+
+
 def _bit_pass(x_codes: np.ndarray, y_codes: np.ndarray, bit: int) -> Callable[[np.ndarray], np.ndarray]:
     """Prepare the sum of w_i w_j sign(x_j - x_i) over pairs whose y first differ in this bit, y_i < y_j.
 
@@ -211,8 +230,7 @@ def _square_total(codes: np.ndarray) -> Callable[[np.ndarray], np.ndarray]:
     return total
 
 
-def _mid_ranks(values: np.ndarray) -> Callable[[np.ndarray], np.ndarray]:
-    codes = _codes(values)
+def _mid_ranks(codes: np.ndarray) -> Callable[[np.ndarray], np.ndarray]:
     order = np.argsort(codes, kind="stable")
     starts = group_starts(codes[order])
 

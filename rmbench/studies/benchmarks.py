@@ -13,7 +13,7 @@ from scipy.sparse import csgraph, csr_array
 from rmbench.stats.resampling import percentile_interval, resampled_sums
 from rmbench.stats.ties import round12
 from rmbench.studies.pairs import Pairs, pair_units, stated_best, stated_pairs, top1_units
-from rmbench.studies.view import RESAMPLES, Number, Share, mean_of
+from rmbench.studies.view import Number, Share, mean_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -130,7 +130,7 @@ def _intervals(place: Place, mixtures: Sequence[Mixture]) -> list[Interval | Non
     for share in shares:
         codes = place.codes[share.samples]
         columns += [np.bincount(codes, weights=each, minlength=size) for each in (share.top, share.bottom)]
-    sums = resampled_sums(np.stack(columns, axis=1), seed=place.rows.seed, resamples=RESAMPLES)
+    sums = resampled_sums(np.stack(columns, axis=1), seed=place.rows.seed, resamples=place.resamples)
     tops, bottoms = sums[:, 0::2], sums[:, 1::2]
     ratios = np.divide(tops, bottoms, out=np.full(tops.shape, np.nan), where=bottoms != 0)
     weights = np.array([weight for mixture in mixtures for weight, _ in mixture])

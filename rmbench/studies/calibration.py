@@ -14,7 +14,7 @@ import numpy as np
 
 from rmbench.stats import calibration as stats
 from rmbench.stats.ties import round12
-from rmbench.studies.view import RESAMPLES, Number, Share, first_half, mean, seeded, shares
+from rmbench.studies.view import Number, Share, first_half, mean, seeded, shares
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -151,7 +151,7 @@ def _gaps(place: Place, pairs: Pairs, every: Sequence[Margins]) -> list[Number]:
         values.append(stats.calibration_error(sure, rights))
         columns.append((place.codes[_samples(pairs, margins)], sure, rights))
     size, seed = len(place.clusters), place.rows.seed
-    intervals = stats.calibration_intervals(columns, size, seed=seed, resamples=RESAMPLES)
+    intervals = stats.calibration_intervals(columns, size, seed=seed, resamples=place.resamples)
     return [Number(value, ci, pairs=_count(m)) for m, value, ci in zip(every, values, intervals, strict=True)]
 
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 import math
 from bisect import bisect_left, bisect_right
 from dataclasses import replace
-from itertools import combinations
+from functools import lru_cache
+from itertools import combinations, groupby
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
     from rmbench.studies.rows import Rows
 
 EXACT = 1e-9
+MANY = 4096
 
 
 def canaries(rows: Rows) -> list[Result]:
@@ -86,12 +88,10 @@ def plain_headline(sums: HeadlineSums) -> float | None:
 
 
 def _plain_pairs(rows: Rows, people: list[float | None]) -> Iterator[tuple[int, int]]:
-    groups: dict[int, list[tuple[int, float]]] = {}
-    for row, (sample, score) in enumerate(zip(rows.sample.tolist(), people, strict=True)):
-        if score is not None:
-            groups.setdefault(sample, []).append((row, score))
-    for group in groups.values():
-        for (first, x), (second, y) in combinations(group, 2):
+    samples = rows.sample.tolist()
+    for _, members in groupby(range(len(samples)), samples.__getitem__):
+        rated = [(row, score) for row in members if (score := people[row]) is not None]
+        for (first, x), (second, y) in combinations(rated, 2):
             if x != y:
                 yield (first, second) if x > y else (second, first)
 
@@ -108,7 +108,8 @@ def _plain_area(scores: list[float | None], people: list[float | None], *, good:
 
 
 def _decimals(column: Column) -> list[float | None]:
-    return [_decimal(v) if ok else None for v, ok in zip(column.values.tolist(), column.ok.tolist(), strict=True)]
+    decimal = lru_cache(maxsize=MANY)(_decimal)  # ratings and lengths are few numbers, many times
+    return [decimal(v) if ok else None for v, ok in zip(column.values.tolist(), column.ok.tolist(), strict=True)]
 
 
 def _decimal(value: float) -> float:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 import numpy as np
 
-from rmbench.stats.resampling import ratio_intervals
+from rmbench.stats.resampling import coded, ratio_intervals
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -18,7 +18,6 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-RESAMPLES = 1000
 CELLS = 8_000_000  # of one matrix of sums by cluster: 64 MB
 
 
@@ -34,16 +33,18 @@ def exact_mean(values: np.ndarray) -> float | None:
 
 def shared_prompts(rows: Rows, samples: np.ndarray) -> str | None:
     """Return ``"prompt"`` where some of these distinct samples share one, so that not the sample is resampled."""
-    return "prompt" if len(np.unique(rows.cluster[samples])) < len(samples) else None
+    return "prompt" if len(coded(rows.cluster[samples])[0]) < len(samples) else None
 
 
 def cluster_codes(rows: Rows) -> tuple[np.ndarray, int]:
     """Return the cluster of each sample as an index from 0 without gaps, int64 (m,), and how many there are."""
-    distinct, codes = np.unique(rows.cluster, return_inverse=True)
-    return codes.astype(np.int64), len(distinct)
+    known, codes = coded(rows.cluster)
+    return codes.astype(np.int64), len(known)
 
 
-def blocked_intervals(columns: Iterable[tuple[np.ndarray, np.ndarray]], size: int, seed: int) -> list[Interval | None]:
+def blocked_intervals(
+    columns: Iterable[tuple[np.ndarray, np.ndarray]], size: int, *, seed: int, resamples: int
+) -> list[Interval | None]:
     """Return the interval of sum(top) / sum(bottom) of each column (top, bottom), some columns at a time.
 
     The draws depend on the seed and ``size``, the number of clusters, only: every block sees the same resamples.
@@ -51,7 +52,7 @@ def blocked_intervals(columns: Iterable[tuple[np.ndarray, np.ndarray]], size: in
     found: list[Interval | None] = []
     for block in blocks(columns, size):
         top, bottom = (np.stack(side, axis=1) for side in zip(*block, strict=True))
-        found += ratio_intervals(top, bottom, seed=seed, resamples=RESAMPLES)
+        found += ratio_intervals(top, bottom, seed=seed, resamples=resamples)
     return found
 
 

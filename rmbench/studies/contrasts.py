@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import combinations
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from rmbench.api import Result
-from rmbench.stats.resampling import holm, permutations, sign_flip_test
+from rmbench.stats.resampling import holm, permutations, resamples_of, sign_flip_test
 from rmbench.stats.ties import round12
 from rmbench.studies.clusters import (
     CELLS,
-    RESAMPLES,
     blocked_intervals,
     blocks,
     cluster_codes,
@@ -28,7 +27,6 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from rmbench.api import Column
-    from rmbench.stats.resampling import Interval
     from rmbench.studies.rows import Rows, Scored
 
 MOST_SYSTEMS = 20
@@ -135,7 +133,8 @@ def _differences(rows: Rows, families: Sequence[list[Contrast]]) -> list[Result]
     codes, size = cluster_codes(rows)
     sums = (cluster_sums(codes[c.samples], c.differences, size) for c in contrasts)
     counts = (cluster_sums(codes[c.samples], np.ones(len(c.samples)), size) for c in contrasts)
-    intervals = blocked_intervals(zip(sums, counts, strict=True), size, rows.seed)
+    resamples = resamples_of(size)
+    intervals = blocked_intervals(zip(sums, counts, strict=True), size, seed=rows.seed, resamples=resamples)
     tests: dict[int, tuple[float, float]] = {}
     ps = _tests(rows, families)
     for family in families:
@@ -143,7 +142,11 @@ def _differences(rows: Rows, families: Sequence[list[Contrast]]) -> list[Result]
         corrected = holm([ps[id(contrast)] for contrast in tested])
         tests.update({id(c): (ps[id(c)], each) for c, each in zip(tested, corrected, strict=True)})
     return [
-        _result(rows, contrast, ci, tests.get(id(contrast), (None, None)))
+        replace(
+            _result(rows, contrast, tests.get(id(contrast), (None, None))),
+            ci=ci,
+            resamples=resamples if len(contrast.samples) else None,
+        )
         for contrast, ci in zip(contrasts, intervals, strict=True)
     ]
 
@@ -164,7 +167,7 @@ def _tests(rows: Rows, families: Sequence[list[Contrast]]) -> dict[int, float]:
     return found
 
 
-def _result(rows: Rows, contrast: Contrast, ci: Interval | None, tests: tuple[float | None, float | None]) -> Result:
+def _result(rows: Rows, contrast: Contrast, tests: tuple[float | None, float | None]) -> Result:
     value = exact_mean(contrast.differences)
     return Result(
         study="score",
@@ -177,10 +180,8 @@ def _result(rows: Rows, contrast: Contrast, ci: Interval | None, tests: tuple[fl
         against=contrast.against,
         level="system",
         value=value,
-        ci=ci,
         p=tests[0],
         p_holm=tests[1],
-        resamples=None if value is None else RESAMPLES,
         cluster=shared_prompts(rows, contrast.samples),
         n=len(contrast.samples),
         rows=contrast.entered,

@@ -19,8 +19,8 @@ from rmbench.corpus import (
     chrf_statistics,
     tokenizer_of,
 )
-from rmbench.stats.resampling import percentile_interval, resampled_sums
-from rmbench.studies.clusters import RESAMPLES, blocks, exact_mean, shared_prompts
+from rmbench.stats.resampling import RESAMPLES, percentile_interval, resampled_sums
+from rmbench.studies.clusters import blocks, exact_mean, shared_prompts
 from rmbench.studies.rows import PROTOCOL
 
 if TYPE_CHECKING:

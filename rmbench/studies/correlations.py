@@ -17,9 +17,8 @@ from rmbench.stats.ranking import (
     group_starts,
     tie_pairs,
 )
-from rmbench.stats.resampling import statistic_interval
+from rmbench.stats.resampling import FEW_RESAMPLES, statistic_interval
 from rmbench.stats.weighted import (
-    FEW_RESAMPLES,
     kendall_of,
     kept,
     pearson_intervals,
@@ -27,7 +26,7 @@ from rmbench.stats.weighted import (
     spearman_of,
     weighted_intervals,
 )
-from rmbench.studies.view import RESAMPLES, Number, Share, place_of, shares
+from rmbench.studies.view import Number, Share, place_of, shares
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -114,8 +113,8 @@ def pooled_level(view: View, wanted: Wanted) -> list[Result]:
     results = []
     for name in ROWS:
         if name in wanted:
-            few = rank_resamples(len(place.entered), RESAMPLES)
-            results += _pooled(view, place, name, RESAMPLES if name == "pearson" else few)
+            few = rank_resamples(len(place.entered), place.resamples)
+            results += _pooled(view, place, name, place.resamples if name == "pearson" else few)
     for metric in wanted.plugin_metrics("pooled"):
         results += [_pooled_plugin(view, place, metric, reward) for reward in view.rewards]
     return results

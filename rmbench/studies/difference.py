@@ -18,12 +18,13 @@ from rmbench.stats.resampling import (
     percentile_interval,
     permutations,
     ratio_intervals,
+    resamples_of,
     sign_flip_couples,
     sign_flip_test,
 )
 from rmbench.stats.weighted import auroc_of, rank_resamples, weighted_values
 from rmbench.studies.headline import all_sums
-from rmbench.studies.view import RESAMPLES, mean
+from rmbench.studies.view import mean
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -162,7 +163,8 @@ def _of_same_units(couples: Sequence[Couple], clusters: np.ndarray, tests: int) 
     tops = np.stack([np.bincount(codes, weights=each.credit, minlength=len(clusters)) for each in every], axis=1)
     chosen = np.array([[columns[id(each)] for each in couple] for couple in couples])
     seed, weights = model.rows.seed, np.bincount(codes, minlength=len(clusters)).astype(np.float64)
-    intervals = difference_intervals(tops, weights, chosen, seed=seed, resamples=RESAMPLES)
+    resamples = resamples_of(len(clusters))
+    intervals = difference_intervals(tops, weights, chosen, seed=seed, resamples=resamples)
     ps = _tested(sign_flip_couples(tops, chosen, seed=seed, resamples=permutations(tests)) if tests else None, couples)
     totals = [exact_sum(each.credit) for each in every]
     values = [(totals[first] - totals[second]) / len(codes) for first, second in chosen.tolist()]
@@ -172,7 +174,7 @@ def _of_same_units(couples: Sequence[Couple], clusters: np.ndarray, tests: int) 
     return [
         replace(
             plain, reward=first.reward.scored.name, against=second.reward.scored.name, value=value, ci=ci, p=p,
-            resamples=RESAMPLES, unscored=unscored[id(first)], signature=first.reward.scored.signature,
+            resamples=resamples, unscored=unscored[id(first)], signature=first.reward.scored.signature,
         )
         for (first, second), value, ci, p in zip(couples, values, intervals, ps, strict=True)
     ]  # fmt: skip
@@ -184,7 +186,7 @@ def _tested(ps: list[float] | None, couples: Sequence[Couple]) -> Sequence[float
 
 def _accuracies(couples: Sequence[Couple], clusters: np.ndarray, tests: int) -> list[Result]:
     results: list[Result] = []
-    step = max(1, CELLS // max(1, len(clusters)))
+    step, resamples = max(1, CELLS // max(1, len(clusters))), resamples_of(len(clusters))
     for start in range(0, len(couples), step):
         block = couples[start : start + step]
         tops, bottoms = np.zeros((2, len(clusters), len(block)))
@@ -194,12 +196,12 @@ def _accuracies(couples: Sequence[Couple], clusters: np.ndarray, tests: int) -> 
             tops[:, place] = np.bincount(codes, weights=gain, minlength=len(clusters))
             bottoms[:, place] = np.bincount(codes, minlength=len(clusters))
         seed = block[0][0].rows.seed
-        intervals = ratio_intervals(tops, bottoms, seed=seed, resamples=RESAMPLES)
+        intervals = ratio_intervals(tops, bottoms, seed=seed, resamples=resamples)
         ps = _tested(sign_flip_test(tops, seed=seed, resamples=permutations(tests)) if tests else None, block)
         for (first, second), ci, p in zip(block, intervals, ps, strict=True):
             value = mean(first.credit - second.credit)
             result = _result(first, second, value)
-            results.append(result if value is None else replace(result, ci=ci, p=p, resamples=RESAMPLES))
+            results.append(result if value is None else replace(result, ci=ci, p=p, resamples=resamples))
     return results
 
 
@@ -211,7 +213,7 @@ def _areas(couples: Sequence[Couple]) -> list[Result]:
         if values[0] is not None and values[1] is not None:
             left, right = columns.get(id(first)), columns.get(id(second))
             ci = None if left is None or right is None else percentile_interval(left - right)
-            resamples = None if ci is None else rank_resamples(len(first.first), RESAMPLES)
+            resamples = None if ci is None else rank_resamples(len(first.first))
             result = replace(result, value=values[0] - values[1], ci=ci, resamples=resamples, reason=None)
         results.append(result)
     return results
@@ -226,7 +228,7 @@ def _resampled_areas(couples: Sequence[Couple]) -> dict[int, np.ndarray]:
     columns: dict[int, np.ndarray] = {}
     for members in groups.values():
         statistics = [auroc_of(each.credit, each.good, each.ok) for each in members]
-        first, resamples = members[0], rank_resamples(len(members[0].first), RESAMPLES)
+        first, resamples = members[0], rank_resamples(len(members[0].first))
         table = weighted_values(statistics, _clusters(first), seed=first.rows.seed, resamples=resamples)
         if table is not None:
             columns.update({id(each): column for each, column in zip(members, table.T, strict=True)})

@@ -12,8 +12,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from rmbench.stats.aggregate import crossed_intervals, pair_weights, probability_of_improvement
+from rmbench.stats.resampling import RESAMPLES
 from rmbench.stats.ties import round12
-from rmbench.studies.clusters import RESAMPLES, exact_mean
+from rmbench.studies.clusters import exact_mean
 from rmbench.studies.entries import Sheet, beside, entries, outputs, scores
 from rmbench.studies.optimise_curves import curves, pools
 from rmbench.studies.optimise_hacked import hacked

@@ -10,9 +10,8 @@ import numpy as np
 
 from rmbench.stats import scaling
 from rmbench.stats.aggregate import crossed_values, run_weights
-from rmbench.stats.resampling import percentile_interval
+from rmbench.stats.resampling import RESAMPLES, percentile_interval
 from rmbench.stats.ties import round12
-from rmbench.studies.clusters import RESAMPLES
 from rmbench.studies.entries import Sheet
 from rmbench.studies.figures import finite, read_lines
 from rmbench.studies.optimise_means import JUDGE, OPTIMISED, SEEDS_AND_PROMPTS, Mean, about, numbers

@@ -9,7 +9,8 @@ import numpy as np
 
 from rmbench.api import Result
 from rmbench.stats.aggregate import crossed_intervals, interquartile_interval, interquartile_mean
-from rmbench.studies.clusters import RESAMPLES, blocked_intervals, cluster_codes, exact_mean, incomplete, shared_prompts
+from rmbench.stats.resampling import RESAMPLES
+from rmbench.studies.clusters import blocked_intervals, cluster_codes, exact_mean, incomplete, shared_prompts
 from rmbench.studies.entries import Sheet, less, scores
 
 if TYPE_CHECKING:
@@ -147,7 +148,7 @@ def numbers(field: Field, wanted: Sequence[Mean]) -> list[Result]:
     """
     sums = [_sums(field, mean.sheet) for mean in wanted]
     columns = ((top[at], bottom[at]) for top, bottom in sums for at in range(len(top)))
-    each = iter(blocked_intervals(columns, field.size, field.rows.seed))
+    each = iter(blocked_intervals(columns, field.size, seed=field.rows.seed, resamples=RESAMPLES))
     kept = [at for at, (top, _) in enumerate(sums) if len(top)]
     tops, bottoms = ([sums[at][side] for at in kept] for side in (0, 1))
     whole = dict(zip(kept, crossed_intervals(tops, bottoms, seed=field.rows.seed, resamples=RESAMPLES), strict=True))

@@ -8,10 +8,10 @@ import numpy as np
 
 from rmbench.api import Result
 from rmbench.stats.correlation import kendall_rows, spearman_rows
-from rmbench.stats.resampling import percentile_interval
+from rmbench.stats.resampling import RESAMPLES, percentile_interval
 from rmbench.stats.ties import round12
 from rmbench.studies.calibration import METRICS as CALIBRATION
-from rmbench.studies.clusters import RESAMPLES, exact_mean
+from rmbench.studies.clusters import exact_mean
 from rmbench.studies.optimise_means import OPTIMISE
 from rmbench.studies.optimise_shared import JUDGED, OWN, SHARED
 

@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from rmbench.stats.aggregate import over_runs, run_weights
-from rmbench.stats.resampling import percentile_interval
+from rmbench.stats.resampling import RESAMPLES, percentile_interval
 from rmbench.stats.scaling import best_of_n_kl
-from rmbench.studies.clusters import RESAMPLES, exact_mean
+from rmbench.studies.clusters import exact_mean
 from rmbench.studies.corpus import Drawn, drawn
 from rmbench.studies.entries import Sheet, pool_size
 from rmbench.studies.figures import finite, read_lines

@@ -10,7 +10,7 @@ import numpy as np
 from rmbench.stats.classification import RATIOS, auroc, confusion, fit_threshold
 from rmbench.stats.ties import round12
 from rmbench.stats.weighted import auroc_of, kept, rank_resamples, weighted_intervals
-from rmbench.studies.view import RESAMPLES, Number, Share, first_half, place_of, seeded, shares
+from rmbench.studies.view import Number, Share, first_half, place_of, seeded, shares
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -99,7 +99,7 @@ def _units(view: View, reward: Judged, rows: np.ndarray, name: str, threshold: f
 
 def _areas(view: View) -> list[Result]:
     place = place_of(view, "pooled")
-    resamples = rank_resamples(len(place.entered), RESAMPLES)
+    resamples = rank_resamples(len(place.entered), place.resamples)
     values = [area(view, reward) for reward in view.rewards]
     statistics = [weighted_area(view, reward, place.entered) for reward in view.rewards]
     clusters = view.rows.cluster[view.rows.sample[place.entered]]

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     import numpy as np
 
@@ -50,7 +50,8 @@ class Rows:
         systems: distinct system names, sorted; ``system``: index into it of each row, int64 (n,).
         cluster: index of the prompt of each sample, int64 (m,): samples with the same prompt share it.
         subset: subset of each sample or None, shape (m,).
-        texts: text of each row; ``prompts`` and tuples of ``references``: of each sample.
+        texts: text of each row; ``prompts`` and tuples of ``references``: of each sample. Like ``ids``, those of a run
+            folder are read part by part, in order best (``parts.Stored``).
         human: aspect -> Column of the mean human score of each row.
         better, worse: row indices of each stated preference, int64 (p,); ``preference_subset`` (p,): the
             preference's own subset, else its sample's, else None.
@@ -68,15 +69,15 @@ class Rows:
     aspects: tuple[str, ...]
     main: str | None
     good: float | None
-    ids: tuple[str, ...]
+    ids: Sequence[str]
     sample: np.ndarray
     candidate: np.ndarray
     systems: tuple[str, ...]
     system: np.ndarray
     cluster: np.ndarray
     subset: tuple[str | None, ...]
-    texts: tuple[str, ...]
-    references: tuple[tuple[str, ...], ...]
+    texts: Sequence[str]
+    references: Sequence[tuple[str, ...]]
     human: Mapping[str, Column]
     better: np.ndarray
     worse: np.ndarray
@@ -84,5 +85,5 @@ class Rows:
     rewards: Mapping[str, Scored]
     seed: int = 1
     limit: int | None = None
-    prompts: tuple[str, ...] = ()
+    prompts: Sequence[str] = ()
     written: tuple[int | None, ...] = ()

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from rmbench.api import Result
+from rmbench.stats.resampling import distinct, resamples_of
 from rmbench.studies.clusters import (
-    RESAMPLES,
     blocked_intervals,
     cluster_codes,
     cluster_sums,
@@ -105,12 +105,12 @@ def _mean_results(rows: Rows, tallies: Sequence[Tally]) -> list[Result]:
     codes, size = cluster_codes(rows)
     sums = (cluster_sums(codes[rows.sample[t.entered]], t.values, size) for t in tallies)
     counts = (cluster_sums(codes[rows.sample[t.entered]], np.ones(len(t.entered)), size) for t in tallies)
-    intervals = blocked_intervals(zip(sums, counts, strict=True), size, rows.seed)
-    return [_mean_result(rows, tally, ci) for tally, ci in zip(tallies, intervals, strict=True)]
+    intervals = blocked_intervals(zip(sums, counts, strict=True), size, seed=rows.seed, resamples=resamples_of(size))
+    return [_mean_result(rows, tally, ci, resamples_of(size)) for tally, ci in zip(tallies, intervals, strict=True)]
 
 
-def _mean_result(rows: Rows, tally: Tally, ci: Interval | None) -> Result:
-    samples = np.unique(rows.sample[tally.entered])
+def _mean_result(rows: Rows, tally: Tally, ci: Interval | None, resamples: int) -> Result:
+    samples = distinct(len(rows.ids), rows.sample[tally.entered])
     column = tally.scored.column
     unscored = None if column is None else int(np.count_nonzero(~column.ok[tally.members]))
     return Result(
@@ -124,7 +124,7 @@ def _mean_result(rows: Rows, tally: Tally, ci: Interval | None) -> Result:
         level="system",
         value=exact_mean(tally.values),
         ci=ci,
-        resamples=None if ci is None else RESAMPLES,
+        resamples=None if ci is None else resamples,
         cluster=shared_prompts(rows, samples),
         n=len(samples),
         rows=len(tally.entered),

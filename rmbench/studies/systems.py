@@ -13,7 +13,7 @@ from rmbench.stats.ranking import group_starts, soft_pairwise_accuracy, system_a
 from rmbench.stats.resampling import counts, percentile_interval
 from rmbench.stats.ties import round12
 from rmbench.studies.correlations import ROWS, WHOLE, checked, why_undefined
-from rmbench.studies.view import RESAMPLES, Number, place_of, seeded
+from rmbench.studies.view import Number, place_of, seeded
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -122,7 +122,7 @@ def _means(view: View, place: Place) -> list[Means]:
     for reward in view.rewards:
         rows = np.flatnonzero(view.rated & reward.ok)
         tables.append(Table(rows, np.unique(view.rows.system[rows], return_inverse=True)[1]))
-    step = max(1, WIDEST // (3 * RESAMPLES * max(1, *(table.width for table in tables))))
+    step = max(1, WIDEST // (3 * place.resamples * max(1, *(table.width for table in tables))))
     means: list[Means] = []
     for start in range(0, len(tables), step):
         group = slice(start, start + step)
@@ -159,7 +159,7 @@ def _resampled_systems(
     whole = sparse.hstack(parts, format="csr").T
     if whole.shape[0] * whole.shape[1] <= WIDEST:
         whole = whole.toarray()
-    blocks = [(whole @ block.T).T for block in counts(size, seed=view.rows.seed, resamples=RESAMPLES)]
+    blocks = [(whole @ block.T).T for block in counts(size, seed=view.rows.seed, resamples=place.resamples)]
     ends = np.cumsum([part.shape[1] for part in parts])[:-1]
     columns = np.split(np.concatenate(blocks), ends, axis=1)
     return [tuple(columns[part] for part in three) for three in wanted]

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from rmbench.api import Result
-from rmbench.stats.resampling import distinct, exact_sum, ratio_intervals
+from rmbench.stats.resampling import coded, distinct, exact_sum, ratio_intervals, resamples_of
 from rmbench.stats.ties import round12
 
 if TYPE_CHECKING:
@@ -17,8 +17,6 @@ if TYPE_CHECKING:
     from rmbench.api import Column, Metric
     from rmbench.stats.resampling import Interval
     from rmbench.studies.rows import Rows, Scored
-
-RESAMPLES = 1000
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,14 +120,14 @@ def with_subsets(view: View) -> Iterator[View]:
 
 @dataclass(frozen=True, slots=True)
 class Number:
-    """A value with what was found on the way to it."""
+    """A value with what was found on the way to it; ``resamples`` where they are not those of its place."""
 
     value: float | None
     ci: Interval | None = None
     skipped: int | None = None
     pairs: int | None = None
     reason: str | None = None
-    resamples: int = RESAMPLES
+    resamples: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -153,6 +151,11 @@ class Place:
     clusters: np.ndarray
     codes: np.ndarray
 
+    @property
+    def resamples(self) -> int:
+        """How many resamples an interval here takes."""
+        return resamples_of(len(self.clusters))
+
     def result(self, metric: str, reward: Judged, number: Number) -> Result:
         """Return the row of results.json."""
         return Result(
@@ -167,7 +170,7 @@ class Place:
             level=self.level,
             value=number.value,
             ci=number.ci,
-            resamples=None if number.ci is None else number.resamples,
+            resamples=None if number.ci is None else number.resamples or self.resamples,
             cluster="prompt" if len(self.clusters) < len(self.samples) else None,
             n=len(self.samples),
             rows=len(self.entered),
@@ -183,7 +186,7 @@ def place_at(rows: Rows, aspect: str | None, subset: str | None, level: str, *en
     """Return the place of a number over these rows, given by index in any number of arrays."""
     found = distinct(len(rows.sample), *entered)
     samples = distinct(len(rows.ids), rows.sample[found])
-    clusters, codes = np.unique(rows.cluster[samples], return_inverse=True)
+    clusters, codes = coded(rows.cluster[samples])
     table = np.zeros(len(rows.ids), dtype=np.int64)
     table[samples] = codes
     return Place(rows, aspect, subset, level, samples, found, clusters, table)
@@ -208,7 +211,7 @@ def first_half(clusters: np.ndarray, seed: int) -> np.ndarray:
 
     It has the smaller number of clusters where they are odd.
     """
-    known = np.unique(clusters)
+    known = coded(clusters)[0]
     order = np.random.default_rng(seed).permutation(len(known))
     return np.asarray(known[order[: len(known) // 2]])
 
@@ -232,7 +235,7 @@ def shares(place: Place, columns: Iterable[Share]) -> list[tuple[float | None, I
     if not sums:
         return []
     intervals = ratio_intervals(
-        np.stack(sums[0::2], axis=1), np.stack(sums[1::2], axis=1), seed=place.rows.seed, resamples=RESAMPLES
+        np.stack(sums[0::2], axis=1), np.stack(sums[1::2], axis=1), seed=place.rows.seed, resamples=place.resamples
     )
     return list(zip(values, intervals, strict=True))
 
