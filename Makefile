@@ -4,7 +4,7 @@ VENV ?= .venv
 BIN = $(VENV)/bin
 STAMP = $(VENV)/.installed
 
-.PHONY: run test lint types bench published human reward-models optimise performance clean lock
+.PHONY: run test lint types bench published human reward-models optimise performance robustness audit clean lock
 
 $(STAMP): requirements.lock pyproject.toml plugins/rmbench-example/pyproject.toml plugins/rmbench-trl/pyproject.toml
 	$(PYTHON) -m venv $(VENV)
@@ -42,6 +42,12 @@ optimise: $(STAMP)
 
 performance: $(STAMP)
 	$(BIN)/python reports/performance/make.py
+
+robustness: $(STAMP)
+	$(BIN)/python reports/robustness/make.py
+
+audit: $(STAMP)
+	$(BIN)/python .ci/audit.py
 
 lock:  # torch without the "+cpu" of the wheel at hand: the lock holds where only the registry's is
 	$(PYTHON) -m piptools compile --quiet --no-header --strip-extras --all-extras --no-emit-index-url --no-emit-find-links --output-file requirements.lock pyproject.toml
