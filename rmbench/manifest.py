@@ -83,7 +83,7 @@ def signature(chosen: Chosen, plan: Plan, source: Source, dtype: str = "float32"
 def _task_entry(source: Source, plan: Plan, skipped: Mapping[str, Mapping[str, str]], dtype: str) -> dict[str, Any]:
     task = source.task
     return {
-        "name": task.name, "version": task.version, "kind": task.kind, "split": "test", "label": source.label,
+        "name": task.name, "version": task.version, "kind": source.kind, "split": "test", "label": source.label,
         "main": task.main, "main_from": source.main_from, "good": task.good, "aspects": list(task.aspects),
         "languages": list(task.languages), "description": task.description, "licence": task.licence,
         "source": task.source, "citation": task.citation,
