@@ -170,7 +170,8 @@ def check_format(path: Path) -> None:
     if is_packed(path) or path.suffix.lower() in FORMATS:
         return
     kinds = ", ".join((*FORMATS[:-1], PACKED))
-    what = f'unknown file type "{path.suffix.lower()}", expected {kinds} or {FORMATS[-1]}'
     if path.suffix.lower() == ".gz":
         what = f"a packed file of a type that cannot be read, expected {PACKED}"
+        raise InputError(what, where=str(path), help=f"unpack it with gunzip: {kinds} and {FORMATS[-1]} are read")
+    what = f'unknown file type "{path.suffix.lower()}", expected {kinds} or {FORMATS[-1]}'
     raise InputError(what, where=str(path), help="rows are JSON lines: one object per line, in a file named .jsonl")
