@@ -113,17 +113,17 @@ def _packed(sample: Sample) -> tuple[Any, ...]:
             (
                 one.system,
                 one.text,
-                dict(one.human),
-                dict(one.raters),
-                dict(one.model_scores),
-                thaw(one.meta) if one.meta else {},
+                dict(one.human) or None,
+                dict(one.raters) or None,
+                dict(one.model_scores) or None,
+                thaw(one.meta) or None,
                 one.seed,
             )
             for one in sample.candidates
         ],
         [(each.better, each.worse, each.subset) for each in sample.preferences],
         sample.ties,
-        thaw(sample.meta) if sample.meta else {},
+        thaw(sample.meta) or None,
     )
 
 
@@ -146,5 +146,5 @@ def _unpacked(packed: tuple[Any, ...]) -> Sample:
     )
 
 
-def _fixed(value: dict[str, Any]) -> Mapping[str, Any]:
+def _fixed(value: dict[str, Any] | None) -> Mapping[str, Any]:
     return MappingProxyType(value) if value else EMPTY

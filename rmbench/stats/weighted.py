@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from rmbench.stats.resampling import Interval
 
 CELLS = 400_000  # weights at a time: what stays in the processor's cache
+TABLE, MOMENTS = 8_000_000, 6  # cells of one table of moments (64 MB), and how many each cluster has
 MERGED = 4  # times fewer sets of equal rows than rows, for which they are worth to be merged
 MANY_ROWS = 20_000  # above, statistics of ranks take fewer resamples
 LEAST_SPREAD = 1e-14  # mean square, in squares of the greatest deviation, below which a resample is constant
@@ -117,9 +118,13 @@ def pearson_intervals(
     size = int(codes.max()) + 1 if len(codes) else 0
     if size < 2 or not columns:  # noqa: PLR2004 - one cluster does not vary
         return [None] * len(columns)
-    tables = [_moments(x, y, codes[rows], size) for x, y, rows in columns]
-    sums = resampled_sums(np.hstack(tables), seed=seed, resamples=resamples)
-    return [percentile_interval(_r(part)) for part in np.split(sums, len(columns), axis=1)]
+    found: list[Interval | None] = []
+    step = max(1, TABLE // (MOMENTS * size))
+    for start in range(0, len(columns), step):
+        tables = [_moments(x, y, codes[rows], size) for x, y, rows in columns[start : start + step]]
+        sums = resampled_sums(np.hstack(tables), seed=seed, resamples=resamples)
+        found += [percentile_interval(_r(part)) for part in np.split(sums, len(tables), axis=1)]
+    return found
 
 
 def _moments(x: np.ndarray, y: np.ndarray, codes: np.ndarray, size: int) -> np.ndarray:

@@ -29,12 +29,13 @@ from rmbench.stats.weighted import (
 from rmbench.studies.view import Number, Share, place_of, shares
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Iterator, Mapping
 
     from rmbench.api import Metric, Result
     from rmbench.studies.view import Judged, Place, View, Wanted
 
     Statistic = Callable[[np.ndarray, np.ndarray], float | None]
+    PerSample = Callable[[np.ndarray, np.ndarray], correlation.PerRow]
 
 ROWS = {"kendall": correlation.kendall_rows, "spearman": correlation.spearman_rows, "pearson": correlation.pearson_rows}
 WHOLE = {"kendall": correlation.kendall, "spearman": correlation.spearman, "pearson": correlation.pearson}
@@ -63,22 +64,26 @@ def why_undefined(scores: np.ndarray, human: np.ndarray) -> str:
 
 def sample_level(view: View, wanted: Wanted) -> list[Result]:
     """Return the correlations within each sample, averaged over the samples where they are defined."""
-    cases: list[tuple[str, Judged, Share]] = []
-    for name, function in ROWS.items():
-        if name in wanted:
-            cases += [(name, reward, _per_sample(view, reward, function)) for reward in view.rewards]
-    for metric in wanted.plugin_metrics("sample"):
-        plugin = _row_by_row(checked(metric))
-        cases += [(metric.name, reward, _per_sample(view, reward, plugin)) for reward in view.rewards]
+    functions: dict[str, PerSample] = {name: function for name, function in ROWS.items() if name in wanted}
+    functions |= {metric.name: _row_by_row(checked(metric)) for metric in wanted.plugin_metrics("sample")}
+    cases = [(name, reward) for name in functions for reward in view.rewards]
+    defined: list[int] = []
+
+    def units() -> Iterator[Share]:
+        for name, reward in cases:
+            unit = _per_sample(view, reward, functions[name])
+            defined.append(int(np.count_nonzero(unit.bottom)))
+            yield unit
+
     if not cases or not view.rated.any():
         return []
     place = place_of(view, "sample")
     results = []
-    for (name, reward, unit), (value, ci) in zip(cases, shares(place, (case[2] for case in cases)), strict=True):
+    for (name, reward), (value, ci), count in zip(cases, shares(place, units()), defined, strict=True):
         rows = np.flatnonzero(view.rated & reward.ok)
         constant = len(rows) > 1 and (reward.values[rows] == reward.values[rows[0]]).all()
         reason = None if value is not None else "constant" if constant else "undefined in every sample"
-        skipped = len(place.samples) - int(np.count_nonzero(unit.bottom))
+        skipped = len(place.samples) - count
         results.append(place.result(name, reward, Number(value, ci, skipped=skipped, reason=reason)))
     return results
 

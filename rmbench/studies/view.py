@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from itertools import islice
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -17,6 +18,9 @@ if TYPE_CHECKING:
     from rmbench.api import Column, Metric
     from rmbench.stats.resampling import Interval
     from rmbench.studies.rows import Rows, Scored
+
+
+CELLS = 8_000_000  # of one matrix of sums by cluster: 64 MB
 
 
 @dataclass(frozen=True, slots=True)
@@ -225,19 +229,19 @@ def seeded(result: Result, seed: int) -> Result:
 
 def shares(place: Place, columns: Iterable[Share]) -> list[tuple[float | None, Interval | None]]:
     """Return value and 95 % interval of each share, all on the same resamples of the prompts."""
-    size = len(place.clusters)
-    values: list[float | None] = []
-    sums: list[np.ndarray] = []
-    for column in columns:
-        values.append(mean_of(column.top, column.bottom))
-        codes = place.codes[column.samples]
-        sums += [np.bincount(codes, weights=side, minlength=size) for side in (column.top, column.bottom)]
-    if not sums:
-        return []
-    intervals = ratio_intervals(
-        np.stack(sums[0::2], axis=1), np.stack(sums[1::2], axis=1), seed=place.rows.seed, resamples=place.resamples
-    )
-    return list(zip(values, intervals, strict=True))
+    size, rest = len(place.clusters), iter(columns)
+    found: list[tuple[float | None, Interval | None]] = []
+    while block := list(islice(rest, max(1, CELLS // max(1, size)))):
+        values = [mean_of(column.top, column.bottom) for column in block]
+        codes = [place.codes[column.samples] for column in block]
+        sides = ([column.top for column in block], [column.bottom for column in block])
+        top, bottom = (
+            np.stack([np.bincount(at, each, minlength=size) for at, each in zip(codes, side, strict=True)], axis=1)
+            for side in sides
+        )
+        intervals = ratio_intervals(top, bottom, seed=place.rows.seed, resamples=place.resamples)
+        found += zip(values, intervals, strict=True)
+    return found
 
 
 def mean_of(top: np.ndarray, bottom: np.ndarray) -> float | None:
