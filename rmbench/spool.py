@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
     from typing import BinaryIO
 
-KEPT = 64 * 2**20  # bytes of samples, about, that stay in memory
+KEPT = 256 * 2**20  # bytes of samples, about, that stay in memory
 BLOCK = 2**20  # bytes, about, that are written and read at a time
 SAMPLE, CANDIDATE = 900, 500  # bytes that their records take beside the texts, about
 
