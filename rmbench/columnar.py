@@ -96,14 +96,20 @@ def _parquet_batches(stream: BufferedReader, path: str) -> Iterator[pa.RecordBat
         _count(file, stream, path)
     widest = max((group.total_byte_size / max(1, group.num_rows) for group in groups), default=0)
     size = max(1, min(BATCH_ROWS, int(BATCH_BYTES / max(1.0, widest))))
-    for index in range(len(groups)):  # a batch of two row groups has two dictionaries, which pyarrow cannot nest
+    yield from _batches(file, size)
+
+
+def _batches(file: pq.ParquetFile, size: int) -> Iterator[pa.RecordBatch]:
+    for index in range(
+        file.num_row_groups
+    ):  # a batch of two row groups has two dictionaries, which pyarrow cannot nest
         yield from file.iter_batches(batch_size=size, row_groups=[index])
 
 
 def _count(file: pq.ParquetFile, stream: BufferedReader, path: str) -> None:
     """Raise where the rows of a file unpack to more than they may."""
     read = 0
-    for batch in file.iter_batches(batch_size=BATCH_ROWS):
+    for batch in _batches(file, BATCH_ROWS):
         _validate(batch, path)
         read += sum(map(_size, batch.columns))
         if read > most_bytes(stream):
