@@ -18,6 +18,7 @@ from rmbench.errors import InputErrors, RMBenchError
 app = typer.Typer(
     name="rmbench", no_args_is_help=True, add_completion=False, rich_markup_mode=None, pretty_exceptions_enable=False,
     help="Evaluate and benchmark rewards for language models.",
+    suggest_commands=False,  # click does
 )  # fmt: skip
 app.command("run")(running.run)
 app.command("report")(reading.report)
@@ -73,8 +74,7 @@ def invoke(arguments: list[str]) -> int:
         terminal.say(*shown.getvalue().splitlines())
         return 2
     except RMBenchError as error:
-        for each in error.errors[:MOST_PROBLEMS] if isinstance(error, InputErrors) else (error,):
-            terminal.say_error(each)
+        terminal.say_errors(error.errors[:MOST_PROBLEMS] if isinstance(error, InputErrors) else (error,))
         return error.exit_code
     return 0
 

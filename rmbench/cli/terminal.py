@@ -72,10 +72,12 @@ def say(*lines: str) -> None:
     sys.stderr.write("".join(plain(line) + "\n" for line in lines))
 
 
-def say_error(error: RMBenchError) -> None:
-    """Write what is wrong, where, and what to do to stderr."""
-    place = f"{error.where}: " if error.where else ""
-    say(f"rmbench: error: {placed(place + error.what)}", *([f"  help: {error.help}"] if error.help else []))
+def say_errors(errors: Sequence[RMBenchError]) -> None:
+    """Write what is wrong, where, and what to do to stderr; what helps with several in a row stands behind the last."""
+    for error, following in zip(errors, [*errors[1:], None], strict=True):
+        place = f"{error.where}: " if error.where else ""
+        told = not error.help or (following is not None and following.help == error.help)
+        say(f"rmbench: error: {placed(place + error.what)}", *([] if told else [f"  help: {error.help}"]))
 
 
 def print_lines(text: str) -> None:
