@@ -75,7 +75,7 @@ def test_rewards_that_are_no_list_are_not_left_out_in_silence(home):
     (home / "s.toml").write_text(f'rewards = "rouge-l"\n{text}', encoding="utf-8")
     refused = fit(home)
     assert refused.returncode == 2
-    assert "rewards is missing or empty" in refused.stderr
+    assert 's.toml:1: rewards is "rouge-l", expected a list' in refused.stderr
 
 
 @pytest.mark.parametrize(

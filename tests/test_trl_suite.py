@@ -61,7 +61,7 @@ class Beside(Worker):
         theirs, out, back, replies = (
             os.fdopen(fd, mode, buffering=0) for fd, mode in zip(self.ends, ("rb", "wb", "rb", "wb"), strict=True)
         )
-        self.child = SimpleNamespace(stdin=out, stdout=back)
+        self.child = SimpleNamespace(stdin=out, stdout=back, poll=lambda: None)
         self.streams = (theirs, out, back, replies)
         self.thread = threading.Thread(target=self.work, args=(module, theirs, replies), daemon=True)
         self.thread.start()

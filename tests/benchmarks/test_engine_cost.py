@@ -127,7 +127,7 @@ def score(found, folder):
         "name": "t", "rows": found.rows, "aspects": ["quality"], "main": "quality", "good": None, "version": 1,
         "kind": None, "split": "test", "label": "t@1", "languages": [], "skips": {}, "signatures": {"r": "r@1"},
     }  # fmt: skip
-    reward = {"name": "r", "unscored": "wrong", "null": False, "oracle": False}
+    reward = {"name": "r", "unscored": "wrong", "null": False, "oracle": False, "distribution": ""}
     resolved = {
         "seeds": [1],
         "limit": None,

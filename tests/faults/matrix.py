@@ -173,7 +173,7 @@ def full(
     """Return what is wrong with a run that met a full disk and is resumed when there is space again."""
     code, said = attempt.ended(60), attempt.words()
     wrong = [] if code == 4 else [f"it ended with {code}, expected 4: {said[-300:]}"]
-    told = "no space to write (" in said and str(out.parent) in said and "bytes free" in said
+    told = "no space to write (" in said and f"{out.parent.name}/{out.name}" in said and "bytes free" in said
     wrong += [] if told else [f"its message does not say so: {said[-300:]}"]
     wrong += whole_files(out, expected)
     free()
@@ -374,7 +374,8 @@ def no_space_of_its_own(home: Path) -> Tried:
             stage.words_of(out, *(["--resume"] if out.name == "shut" else [])), home, prepare=obeying
         )
         code, said = attempt.ended(60), attempt.words()
-        right = code == expect and told in said and str(out.parent) in said and "Traceback" not in said
+        place = out.name if out.parent == home else str(out.parent.relative_to(home))  # relative to where it was typed
+        right = code == expect and told in said and place in said and "Traceback" not in said
         tried.count([] if right else [f"{out.name}: it ended with {code}: {said[-400:]}"], said)
     tried.count(
         [] if file.read_text(encoding="utf-8") == "mine" and not list(locked.iterdir()) else ["it was written to"]

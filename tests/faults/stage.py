@@ -107,6 +107,12 @@ class Forked:
                 time.sleep(0.001)
         return self.returncode
 
+    def poll(self) -> int | None:
+        """Return how it ended, None while it runs."""
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            self.wait(1e-9)
+        return self.returncode
+
     def terminate(self) -> None:
         """Send SIGTERM."""
         os.kill(self.pid, signal.SIGTERM)

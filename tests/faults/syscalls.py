@@ -147,7 +147,7 @@ def after_kill(code: int | None) -> list[str]:
 def after_error(code: int | None, said: str, out: Path) -> list[str]:
     """Return what is wrong with how a run ended that met an error."""
     wrong = [] if code == 4 else [f"it ended with {code}, expected 4"]
-    wrong += [] if f"rmbench: error: {out.parent}" in said else [f"its message names no path: {said[-300:]}"]
+    wrong += [] if f"rmbench: error: {out.parent.name}/" in said else [f"its message names no path: {said[-300:]}"]
     wrong += ["a traceback was shown"] if "Traceback" in said else []
     return wrong
 

@@ -12,7 +12,8 @@ from rmbench.opening import open_folder
 from rmbench.runs import Settings
 from rmbench.store import NEEDED, RunFolder, append_whole, hidden, write_whole
 
-MANIFEST = {"schema": 1, **dict.fromkeys(NEEDED, "x"), "fingerprint": "f", "identity": {}, "warnings": []}
+PLAIN = {key: kind() if isinstance(kind, type) else None for key, kind in NEEDED.items()}
+MANIFEST = {"schema": 1, **PLAIN, "fingerprint": "f", "warnings": []}
 DEAD = 2**22 + 1  # no process has this number: the greatest of Linux is 2**22
 
 

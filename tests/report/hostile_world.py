@@ -17,6 +17,7 @@ LATEX = "\\input{/etc/passwd}\\write18{id}^^5cdef$x$ 50% & _ ~ \\csname end\\end
 TERMINAL = "\x1b[2J\x1b]8;;http://evil.example\x07\x1b]52;c;aWQ=\x07\x9b31m\x08\x7f\u202e\u2066\u200b\ufeff\U000e0041[/x][link=x]"
 LINES = "\r\n# head\n- item\r\u2028\u0085\t"
 ALL = f"{HTML} {MARKDOWN} {LATEX} {TERMINAL} {LINES}"
+PART = f"<b>|`x`[y](javascript:z) @user GH-1 {LATEX[:25]}"
 FORMULAS = ("=cmd|' /C x'!A0", "+1+1", "-1+1", "@SUM(1)", "\t=1+1", "\r=1+1")
 TASK = "hostile-texts"
 FILE = "=1+1 <b>|`x`[y](javascript:z)\x1b[31m\u202e\\input{x}.jsonl"
@@ -26,13 +27,14 @@ import sys, warnings
 from rmbench import NoScore, Reward, hookimpl
 
 BAD = {bad!r}
+PART = {part!r}  # what is not printable, or longer, is refused
 
 def judged(word: str = "x"):
     """{doc}"""
     def score(batch):
         print(BAD); sys.stderr.write(BAD); warnings.warn(BAD)
         values = [NoScore(BAD) if "unscored" in i else float(len(t)) for i, t in zip(batch.ids, batch.responses)]
-        return {{"score": values, BAD: [1.0] * len(batch), "=part": [0.5] * len(batch)}}
+        return {{"score": values, PART: [1.0] * len(batch), "=part": [0.5] * len(batch)}}
     return score
 
 def raising():
@@ -56,7 +58,7 @@ def plugins(folder: Path) -> Path:
     """Write a plugin whose texts are hostile and one whose import fails with such words."""
     folder.mkdir()
     doc = bad("doc").replace("\\", "\\\\").replace('"', '\\"')
-    distribution(folder, "hostile", PLUGIN.format(bad=bad("plugin"), doc=doc))
+    distribution(folder, "hostile", PLUGIN.format(bad=bad("plugin"), part=PART, doc=doc))
     distribution(folder, "broken", f"raise ImportError({bad('import')!r})")
     return folder
 
