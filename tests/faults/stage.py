@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from rmbench.runs import Run
+    from rmbench.verify import Damage
 
 HERE = Path(__file__).resolve().parent
 sys.path[:0] = [str(HERE.parent), str(HERE.parent.parent)]  # the checkout before what is installed
@@ -322,4 +323,11 @@ def problems(run: Path, expected: dict[str, bytes]) -> list[str]:
     manifest = json.loads((run / "manifest.json").read_bytes())
     wrong += [] if manifest["status"] == "complete" else [f"the manifest says {manifest['status']}"]
     wrong += [f"report/{name} is missing" for name in REPORT if not (run / "report" / name).is_file()]
-    return wrong
+    return wrong + [f"verify: {damage.file} {damage.what}" for damage in verified(run)]
+
+
+def verified(run: Path) -> list[Damage]:
+    """Return what `rmbench verify` finds wrong; the numbers are not computed again, their bytes were compared."""
+    from rmbench.verify import verify
+
+    return verify(run, numbers=False).damages
