@@ -97,14 +97,16 @@ def test_rows_without_an_id_are_numbered_through(tmp_path, name):
 
 def test_numbers_do_not_depend_on_the_format(tmp_path):
     results = {}
+    objects = [{**each, "kind": "qa"} for each in rows(6)]
     for name in ("cats.jsonl", "cats.parquet", "cats.csv"):
-        task = {"cats.jsonl": jsonl, **WRITERS}[name](tmp_path / name, rows(6))
+        task = {"cats.jsonl": jsonl, **WRITERS}[name](tmp_path / name, objects)
         out = tmp_path / f"run-{name}"
         done = rmbench("run", "--task", task, "--reward", "length", "--out", out)
         assert done.returncode == 0, done.stderr
         found = json.loads((out / "results.json").read_text())["results"]
         results[name] = [{key: value for key, value in each.items() if key != "signature"} for each in found]
     assert results["cats.jsonl"] == results["cats.parquet"] == results["cats.csv"]
+    assert {each["kind"] for each in results["cats.jsonl"]} == {"qa"}
 
 
 @settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
