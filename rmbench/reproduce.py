@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-import time
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from rmbench.differences import Difference, differences
 from rmbench.errors import InputError, InputErrors, RunFolderError
 from rmbench.manifest import feedable, make_manifest
-from rmbench.runs import Settings, prepare
+from rmbench.runs import Settings, new_folder, prepare
 from rmbench.store import folder_name
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
+    from pathlib import Path
 
     from rmbench.runs import Run
     from rmbench.suite import Plan
@@ -68,9 +67,8 @@ def original(run: Run) -> dict[str, Any]:
 
 def settings_of(manifest: Mapping[str, Any], out: Path | None, *, workers: int | None, command: str) -> Settings:
     """Return how the run was made, with a new folder: ``runs/<name>-reproduced-<UTC time>`` by default."""
-    stamp = time.strftime("%Y%m%dT%H%M%SZ", time.gmtime())
     return Settings(
-        out or Path("runs") / f"{folder_name(manifest['name'])}-reproduced-{stamp}",
+        out or new_folder(f"{folder_name(manifest['name'])}-reproduced"),
         device=manifest["device"], max_unscored=manifest["max_unscored"], workers=workers, command=command,
     )  # fmt: skip
 

@@ -148,8 +148,12 @@ def processors() -> int:
 
 def settled(settings: Settings, plan: Plan) -> Settings:
     """Return the settings with the run folder named: ``runs/<suite>-<UTC time>`` by default."""
-    stamp = time.strftime("%Y%m%dT%H%M%SZ", time.gmtime())
-    return replace(settings, out=(settings.out or Path("runs") / f"{folder_name(plan.name)}-{stamp}").absolute())
+    return replace(settings, out=(settings.out or new_folder(folder_name(plan.name))).absolute())
+
+
+def new_folder(name: str) -> Path:
+    """Return where a run goes that nobody gave a folder: ``runs/<name>-<UTC time>``."""
+    return Path("runs") / f"{name}-{time.strftime('%Y%m%dT%H%M%SZ', time.gmtime())}"
 
 
 def from_manifest(out: Path, over: Overrides) -> tuple[dict[str, Any], Path, Overrides]:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from rmbench import plugins, rewards, suite, suite_values
 from rmbench.api import Batch, Runtime, Task
-from rmbench.checks import Once
+from rmbench.checks import Once, silent
 from rmbench.errors import InputError, PluginError, RMBenchError
 from rmbench.halving import Ledger, fill, score_rows, with_scores
 from rmbench.preflight import refused
@@ -234,10 +234,6 @@ def score(
     entry = {"use": reward, "options": dict(options or {})}
     scorer = Scorer.named(plugins.load(), entry, base=Path.cwd(), timeout=timeout, runtime=Runtime())
     try:
-        return list(score_stream(io.BytesIO(text.encode()), "rows", scorer, _quiet))
+        return list(score_stream(io.BytesIO(text.encode()), "rows", scorer, silent))
     finally:
         scorer.close()
-
-
-def _quiet(_: str) -> None:
-    """Take a warning about an unknown field."""

@@ -101,6 +101,7 @@ def child(out: Path, words: list[str]) -> None:
     from rmbench import engine, runs
     from rmbench.cli import main
     from rmbench.studies import compute
+    from rmbench.worker import peak
 
     stages = Stages()
     stages.timed(runs, "prepare", "reading")
@@ -120,14 +121,6 @@ def child(out: Path, words: list[str]) -> None:
         "stages": stages.seconds,
     }
     out.write_text(json.dumps(found), encoding="utf-8")
-
-
-def peak() -> int:
-    """Return the most bytes of memory that this process has held."""
-    for line in Path("/proc/self/status").read_text(encoding="utf-8").splitlines():
-        if line.startswith("VmHWM:"):
-            return int(line.split()[1]) * 1024
-    raise SystemExit("no /proc: this runs on Linux")
 
 
 def run(folder: Path, task: Path, rewards: list[str], count: int) -> dict[str, Any]:

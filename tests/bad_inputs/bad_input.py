@@ -6,6 +6,15 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+# Stands between who asks and the command, and prints its peak in KiB: a process begins with the peak of the one that
+# it is forked from.
+WATCHED = """
+import resource, subprocess, sys
+code = subprocess.call([sys.executable, "-m", "rmbench.cli.main", *sys.argv[1:]], stdout=subprocess.DEVNULL)
+print(resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss)
+sys.exit(code)
+"""
+
 
 @dataclass(frozen=True)
 class BadInput:
@@ -25,3 +34,8 @@ class BadInput:
     make: Callable[[Path], list[str]]
     says: str
     code: int = 2
+
+
+def command(name: str) -> list[str]:
+    """Return the words that run a reward on a bare file."""
+    return ["run", "--task", name, "--kind", "dialogue", "--reward", "length", "--out", "out"]

@@ -9,7 +9,7 @@ import zlib
 from collections.abc import Callable
 from pathlib import Path
 
-from bad_input import BadInput
+from bad_input import BadInput, command
 
 GOOD = {"prompt": "a question", "chosen": "a long answer", "rejected": "an answer"}
 DEEP = 100_000
@@ -27,11 +27,6 @@ def answer(**changes: object) -> bytes:
 
 
 ROW, ANSWER = row(), answer()
-
-
-def command(name: str) -> list[str]:
-    """Return the words that run a reward on a bare file."""
-    return ["run", "--task", name, "--kind", "dialogue", "--reward", "length", "--out", "out"]
 
 
 def bare(content: bytes, name: str = "rows.jsonl") -> Callable[[Path], list[str]]:

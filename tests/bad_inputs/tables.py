@@ -10,15 +10,10 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
-from bad_input import BadInput
+from bad_input import BadInput, command
 
 ROW = {"prompt": "a question", "chosen": "a long answer", "rejected": "an answer"}
 HEAD = b"prompt,chosen,rejected\n"
-
-
-def command(name: str) -> list[str]:
-    """Return the words that run a reward on a bare file."""
-    return ["run", "--task", name, "--kind", "dialogue", "--reward", "length", "--out", "out"]
 
 
 def text(content: bytes) -> Callable[[Path], list[str]]:

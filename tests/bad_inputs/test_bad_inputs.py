@@ -15,20 +15,13 @@ import configs
 import lines
 import pytest
 import tables
-from bad_input import BadInput
+from bad_input import WATCHED, BadInput
 
 from rmbench.cli.main import guarded
 
 CASES = [*lines.CASES, *configs.CASES, *tables.CASES]
 LARGE = {"21", "21b", "32a", "32b", "32c", "64a", "64b"}
 PROMISED = 300 * 2**20  # bytes of memory
-# Between the test and the command: a process begins with the peak of the one that it is forked from.
-WATCHED = """
-import resource, subprocess, sys
-code = subprocess.call([sys.executable, "-m", "rmbench.cli.main", *sys.argv[1:]], stdout=subprocess.DEVNULL)
-print(resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss)
-sys.exit(code)
-"""
 SECONDS = 20  # promised are 2; other tests share the machine
 
 
